@@ -1,0 +1,187 @@
+"""A whole engine in one process: real store, real sandbox over HTTP, handlers called in the order of their
+messages. No Redis: what carries the messages is tested elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, RowMapping
+
+from sandbox.running import RunningSandbox
+from workers.acting import act
+from workers.core.action import Patience
+from workers.core.events import Keep, trim
+from workers.evaluating import evaluate
+from workers.junction import Junction, Timeouts
+from workers.messages import Act, EvaluateOrders, Message, ProjectDeliveries
+from workers.policy_file import Loaded, load_policy
+from workers.policy_loading import accept, in_brief
+from workers.projecting import project
+from workers.reasons import Reasons
+from workers.services import Services
+from workers.store import inbox, ledger, orders, reads
+from workers.store.database import open_store, reading, store_time, writing
+from workers.store.schema import metadata
+
+KEEP = Keep(hash_key=b"a key for tests only")
+
+HEAD = """
+version: 1
+policy: tests
+environment: sandbox
+time: {settle: 0s}
+limits: {per_hour: 1000, per_day: 1000, floor: 1000}
+"""
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+@dataclass
+class World:
+    """The engine, its sandbox and its store; `drain` does whatever is on the queue, and what is due."""
+
+    sandbox: RunningSandbox
+    services: Services
+    tmp_path: Path
+    queue: deque[Message]
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
+
+    @property
+    def store(self) -> Engine:
+        return self.services.store
+
+    def policy(self, rules: str, head: str = HEAD) -> None:
+        path = self.tmp_path / "policy.yaml"
+        path.write_text(head + "rules:\n" + rules)
+        match load_policy(path):
+            case Loaded() as loaded:
+                with writing(self.store) as connection:
+                    accept(connection, loaded, str(path), store_time(connection))
+            case mistakes:
+                raise AssertionError(in_brief(mistakes))
+
+    def order(self, **story: Any) -> str:
+        """An order at Junction, back-dated by an hour unless told otherwise. Returns its id."""
+        story.setdefault("created_at", (now() - timedelta(hours=1)).isoformat())
+        order_id: str = self.sandbox.order(**story)["id"]
+        return order_id
+
+    def deliver(self, order_id: str, payload: dict[str, Any] | None = None) -> int:
+        """The webhook about the order as it is now (or another payload), through inbox and projection."""
+        data = payload or {
+            "event_type": "labtest.order.updated",
+            "team_id": self.services.team_id,
+            "data": self.sandbox.api.get(f"/v3/order/{order_id}").json(),
+        }
+        trimmed = trim(data, KEEP)
+        arrival = inbox.Arrival(
+            delivery_id=f"msg_{next(self.numbers)}",
+            signed_at=now(),
+            secret_label="tests",
+            size=1,
+            sha256="0" * 64,
+            state="new",
+            event_type=trimmed.event_type,
+            team_id=trimmed.team_id,
+            order_id=trimmed.order_id,
+            body=trimmed.body,
+        )
+        (recorded,) = inbox.commit(self.store, [arrival], now())
+        self.queue.append(ProjectDeliveries([recorded.id]))
+        return recorded.id
+
+    def drain(self) -> None:
+        """Runs messages, and wakes what is due by then, until nothing is left."""
+        while True:
+            while self.queue:
+                self.run(self.queue.popleft())
+            with writing(self.store) as connection:
+                at = store_time(connection)
+                self.queue.extend(EvaluateOrders([id_]) for id_ in orders.due(connection, at, 100))
+                self.queue.extend(Act(id_) for id_ in ledger.due(connection, at, 100))
+            if not self.queue:
+                return
+
+    def run(self, message: Message) -> None:
+        match message:
+            case ProjectDeliveries(ids=ids):
+                project(self.services, ids)
+            case EvaluateOrders(ids=ids_):
+                evaluate(self.services, ids_)
+            case Act(id=id_):
+                act(self.services, id_)
+
+    def row(self, order_id: str) -> RowMapping:
+        with reading(self.store) as connection:
+            row = reads.order_row(connection, order_id)
+        assert row is not None
+        return row
+
+    def decisions(self, order_id: str) -> list[RowMapping]:
+        with reading(self.store) as connection:
+            return list(reads.decisions_of(connection, order_id))
+
+    def actions(self, order_id: str) -> list[RowMapping]:
+        with reading(self.store) as connection:
+            return list(reads.actions_of(connection, order_id))
+
+    def posts(self, order_id: str) -> int:
+        """How often the cancel of an order reached Junction."""
+        return len(self.sandbox.calls(order_id=order_id, operation="cancel_order"))
+
+    def eventually(self, true: Callable[[], object], seconds: float = 20.0) -> None:
+        deadline = time.monotonic() + seconds
+        self.drain()
+        while not true():
+            assert time.monotonic() < deadline, "it did not come true"
+            time.sleep(0.05)
+            self.drain()
+
+
+@pytest.fixture
+def sandbox() -> Iterator[RunningSandbox]:
+    with RunningSandbox(seed=7) as running:
+        yield running
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Engine]:
+    engine = open_store(database_url)
+    metadata.create_all(engine)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def world(sandbox: RunningSandbox, store: Engine, tmp_path: Path) -> Iterator[World]:
+    queue: deque[Message] = deque()
+    with Junction(
+        sandbox.url,
+        sandbox.config.api_key,
+        KEEP,
+        now=now,
+        timeouts=Timeouts(connect=1.0, read=1.0, write=1.0, pool=1.0, total=2.0),
+    ) as junction:
+        services = Services(
+            store=store,
+            junction=junction,
+            publish=queue.append,
+            now=now,
+            monotonic=time.monotonic,
+            environment="sandbox",
+            team_id=str(sandbox.config.team_id),
+            version="tests",
+            reasons=Reasons(junction, now),
+            patience=Patience(first_look=timedelta(seconds=0.1), second_call=timedelta(seconds=2)),
+        )
+        yield World(sandbox, services, tmp_path, queue)

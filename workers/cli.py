@@ -1,0 +1,109 @@
+"""The `autocancel` command: the database, the policy, an order's why, an event by hand, the operators' switches."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from sqlalchemy import Engine
+
+from workers.configuration import BadSettings, load
+from workers.explaining import explain_order
+from workers.policy_cli import policy_app
+from workers.sending import SendFailed, send_event
+from workers.settings import StoreSettings
+from workers.store.database import open_store, reading
+from workers.store.migrate import upgrade as upgrade_store
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    help="Cancels exactly those Junction lab orders that a rule asks for, while they are still cancellable.",
+)
+db = typer.Typer(no_args_is_help=True, help="The database.")
+app.add_typer(db, name="db")
+app.add_typer(policy_app, name="policy")
+console = Console()
+
+
+@db.command("upgrade")
+def db_upgrade() -> None:
+    """Bring the database to this version's schema. Safe to repeat.
+
+    Example: DATABASE_URL=sqlite:////var/lib/autocancel/autocancel.db autocancel db upgrade
+    """
+    console.print(f"the database is at revision {upgrade_store(_store())}")
+
+
+@app.command()
+def explain(
+    order_id: Annotated[str, typer.Argument(help="The order's id at Junction.")],
+    at: Annotated[str | None, typer.Option(help="An ISO time to explain at, instead of now.")] = None,
+) -> None:
+    """Say for every rule whether it would cancel an order, when, and why not.
+
+    Example: autocancel explain 84d9f0c4-0d5b-4f52-9a0e-3c1a5a0e9d11
+    """
+    try:
+        now = datetime.fromisoformat(at).astimezone(UTC) if at else datetime.now(UTC)
+    except ValueError:
+        _fail(f"--at {at}: not an ISO time; write 2026-11-21T09:00:00Z")
+    with reading(_store()) as connection:
+        told = explain_order(connection, order_id, now)
+    if told is None:
+        _fail(f"no order {order_id} is known here")
+    console.print(told, highlight=False, markup=False, soft_wrap=True)
+
+
+@app.command()
+def send(
+    file: Annotated[
+        Path, typer.Argument(help="A JSON file with an event as Junction sends it; - for stdin.")
+    ],
+    url: Annotated[
+        str, typer.Option(help="Where the receiver listens.")
+    ] = "http://127.0.0.1:8000/webhooks/junction",
+    secret: Annotated[
+        str | None,
+        typer.Option(envvar="AUTOCANCEL_SEND_SECRET", help="whsec_…; else the first configured one."),
+    ] = None,
+) -> None:
+    """Sign an event and send it to the receiver, as Junction would.
+
+    Example: autocancel send examples/kit-ordered.json
+    """
+    try:
+        body = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        answer = send_event(body, url, secret, datetime.now(UTC))
+    except OSError as error:
+        _fail(f"{file}: {error.strerror}")
+    except SendFailed as failed:
+        _fail(str(failed))
+    console.print(f"{answer.status}: {json.dumps(answer.body)}")
+    raise typer.Exit(0 if 200 <= answer.status < 300 else 1)
+
+
+def _store() -> Engine:
+    try:
+        settings = load(StoreSettings)
+    except BadSettings as bad:
+        _fail(f"settings:\n{bad}")
+    return open_store(settings.database_url.get_secret_value())
+
+
+def _fail(message: str) -> typer.Exit:
+    Console(stderr=True).print(message, style="red", highlight=False, markup=False)
+    raise typer.Exit(1)
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

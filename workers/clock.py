@@ -1,0 +1,174 @@
+"""The clock: wakes what is due, finds what got lost, reads the policy file when it changes.
+
+Several may run at once; everything they do is a query and a message that may come twice.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import structlog
+from sqlalchemy import Engine
+
+from workers.broker import make_broker
+from workers.configuration import BadSettings, describe, load
+from workers.logs import log_as_json
+from workers.messages import Act, EvaluateOrders, Message, ProjectDeliveries, publish
+from workers.policy_file import Loaded, Mistakes, load_policy
+from workers.policy_loading import accept, in_brief
+from workers.settings import Settings
+from workers.store import inbox, ledger, orders, policies
+from workers.store.database import open_store, store_time, writing
+
+log = structlog.get_logger("clock")
+
+ANNOUNCED_FOR = timedelta(seconds=60)  # after so long a message counts as lost and is sent again
+DUE_AT_ONCE = 500
+DELIVERIES_A_MESSAGE = 100
+REPLANNED_AT_ONCE = 200
+TIDY_EVERY = timedelta(minutes=1)
+TIDIED_AT_ONCE = 500
+
+HELP = f"""The clock: wakes what is due, finds what got lost, reads the policy file when it changes.
+
+    python -m workers.clock
+
+Settings, all from the environment:
+{describe(Settings)}
+"""
+
+
+@dataclass
+class Clock:
+    """One tick after another. Raises what the store or the queue raise; the loop logs it and goes on."""
+
+    store: Engine
+    publish: Callable[[Message], object]
+    settings: Settings
+    _announced: dict[str, datetime] = field(default_factory=dict)
+    _policy_seen: tuple[float, int] | None = None
+    _tidied_at: datetime | None = None
+
+    def tick(self) -> None:
+        self.read_policy()
+        self.replan_stale()
+        self.wake_orders()
+        self.wake_actions()
+        self.sweep_inbox()
+        self.tidy()
+
+    def read_policy(self) -> None:
+        """Loads the file when it has changed. A wrong one is told with its lines; the old one stays."""
+        path = self.settings.policy
+        seen = _stamp(path)
+        if seen == self._policy_seen and seen is not None:
+            return
+        self._policy_seen = seen
+        match load_policy(path, self.settings.kept_facts):
+            case Mistakes() as mistakes:
+                log.error("the policy was not loaded; the one before stays", problems=in_brief(mistakes))
+                with writing(self.store) as connection:
+                    policies.note_refused(connection, in_brief(mistakes), store_time(connection))
+            case Loaded() as loaded:
+                with writing(self.store) as connection:
+                    generation = accept(connection, loaded, str(path), store_time(connection))
+                log.info("policy active", generation=generation.number, hash=generation.hash[:12])
+
+    def replan_stale(self) -> None:
+        """Open orders planned under an older policy are due for a new plan, a batch a tick."""
+        with writing(self.store) as connection:
+            generation = policies.active(connection)
+            if generation is None:
+                return
+            orders.wake_stale(connection, generation.number, store_time(connection), REPLANNED_AT_ONCE)
+
+    def wake_orders(self) -> None:
+        with writing(self.store) as connection:
+            now = store_time(connection)
+            due = orders.due(connection, now, DUE_AT_ONCE)
+            orders.announce(connection, due, now + ANNOUNCED_FOR)
+        for order_id in due:  # one a message: each costs calls to Junction
+            self.publish(EvaluateOrders([order_id]))
+
+    def wake_actions(self) -> None:
+        with writing(self.store) as connection:
+            now = store_time(connection)
+            due = ledger.due(connection, now, DUE_AT_ONCE)
+        self._once(now, [Act(action_id) for action_id in due])
+
+    def sweep_inbox(self) -> None:
+        with writing(self.store) as connection:
+            now = store_time(connection)
+            lost = inbox.unfinished(connection, now, DUE_AT_ONCE)
+        chunks = range(0, len(lost), DELIVERIES_A_MESSAGE)
+        self._once(now, [ProjectDeliveries(lost[at : at + DELIVERIES_A_MESSAGE]) for at in chunks])
+
+    def tidy(self) -> None:
+        """Forgets bodies and, much later, ids; a few at a time, so that nobody has to wait."""
+        with writing(self.store) as connection:
+            now = store_time(connection)
+            if self._tidied_at is not None and now - self._tidied_at < TIDY_EVERY:
+                return
+            self._tidied_at = now
+            inbox.scrub(connection, now - timedelta(days=self.settings.keep_bodies_days), TIDIED_AT_ONCE)
+            inbox.prune(connection, now - timedelta(days=self.settings.keep_ids_days), TIDIED_AT_ONCE)
+
+    def _once(self, now: datetime, messages: list[Message]) -> None:
+        """Sends messages, but none again that was sent a moment ago and may still be queued."""
+        recent = {said: at for said, at in self._announced.items() if now - at < ANNOUNCED_FOR}
+        for message in messages:
+            if repr(message) not in recent:
+                self.publish(message)
+                recent[repr(message)] = now
+        self._announced = recent
+
+
+def _stamp(path: Path) -> tuple[float, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime, found.st_size
+
+
+def main() -> int:
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        sys.stdout.write(HELP)
+        return 0
+    try:
+        settings = load(Settings)
+    except BadSettings as bad:
+        sys.stderr.write(f"The clock cannot start:\n{bad}\n")
+        return 2
+    first = load_policy(settings.policy, settings.kept_facts)
+    if isinstance(first, Mistakes):
+        sys.stderr.write(f"The clock cannot start, the policy is wrong:\n{in_brief(first)}\n")
+        return 2
+    log_as_json()
+    broker = make_broker(settings.redis_url.get_secret_value(), publisher=True)
+    clock = Clock(
+        store=open_store(settings.database_url.get_secret_value()),
+        publish=lambda message: publish(broker, message),
+        settings=settings,
+    )
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    log.info("the clock is up", tick=settings.tick_seconds)
+    while not stop.wait(settings.tick_seconds):
+        try:
+            clock.tick()
+        except Exception:
+            log.exception("a tick failed", at=datetime.now(UTC).isoformat())
+    broker.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""The worker: settings -> services -> broker with its actors. `python -m workers.main`"""
+
+from __future__ import annotations
+
+import gc
+import signal
+import sys
+import threading
+import time
+from datetime import UTC, datetime
+
+import dramatiq
+import structlog
+from redis import Redis
+
+from workers.actors import declare
+from workers.broker import make_broker
+from workers.configuration import BadSettings, describe, load
+from workers.junction import Junction, Timeouts
+from workers.logs import log_as_json
+from workers.messages import QUEUES, publish
+from workers.permits import Permits
+from workers.reasons import Reasons
+from workers.recorder import DeadLetters, Recorder
+from workers.services import Services
+from workers.settings import Settings
+from workers.store import processes
+from workers.store.database import open_store
+from workers.store.failures import FailureLog
+from workers.version import VERSION
+
+HELP = f"""The worker: takes messages from the queue and does what they ask for.
+
+    python -m workers.main
+
+It stops on SIGTERM and SIGINT within ten seconds; what it had begun is taken up by another worker.
+
+Settings, all from the environment:
+{describe(Settings)}
+"""
+
+# A handler looks at Junction and calls it inside one lease of 60 s; these keep the worst case well inside.
+TIMEOUTS = Timeouts(connect=3.0, read=10.0, write=3.0, pool=3.0, total=12.0)
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def build(settings: Settings) -> tuple[dramatiq.Broker, Services]:
+    """The broker with its actors, and what they work with. Connects to nothing yet."""
+    store = open_store(settings.database_url.get_secret_value())
+    redis_url = settings.redis_url.get_secret_value()
+    broker = make_broker(
+        redis_url,
+        middleware=[
+            Recorder(processes.Register(store), utc_now, version=VERSION),
+            DeadLetters(FailureLog(store).record, utc_now, version=VERSION),
+        ],
+    )
+    permits = Permits(
+        Redis.from_url(redis_url), "junction", settings.calls_per_second, settings.calls_at_once
+    )
+    junction = Junction(
+        settings.junction_base_url,
+        settings.junction_api_key.get_secret_value(),
+        settings.keep,
+        now=utc_now,
+        permits=permits,
+        timeouts=TIMEOUTS,
+    )
+    services = Services(
+        store=store,
+        junction=junction,
+        publish=lambda message: publish(broker, message),
+        now=utc_now,
+        monotonic=time.monotonic,
+        environment=settings.environment,
+        team_id=str(settings.team_id),
+        version=VERSION,
+        reasons=Reasons(junction, utc_now),
+    )
+    declare(broker, services)
+    dramatiq.set_broker(broker)  # or something that asks for the broker would build one for RabbitMQ
+    return broker, services
+
+
+def main() -> int:
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        sys.stdout.write(HELP)
+        return 0
+    try:
+        settings = load(Settings)
+    except BadSettings as bad:
+        sys.stderr.write(f"The worker cannot start:\n{bad}\n")
+        return 2
+    log_as_json()
+    log = structlog.get_logger("worker")
+    broker, _ = build(settings)
+    worker = dramatiq.Worker(broker, queues=set(QUEUES), worker_threads=settings.threads, worker_timeout=1000)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    worker.start()
+    gc.freeze()  # what start-up made stays; collecting it again and again would only cause pauses
+    log.info("the worker is up", threads=settings.threads, version=VERSION)
+    stop.wait()
+    worker.stop(timeout=8000)
+    broker.close()
+    log.info("the worker has stopped")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,29 @@
+"""The two statements that SQLite and PostgreSQL spell alike but SQLAlchemy keeps apart."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import Connection, Table
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.dialects.postgresql import Insert as PostgresInsert
+from sqlalchemy.dialects.sqlite import Insert as SqliteInsert
+
+
+def insert(connection: Connection, table: Table) -> PostgresInsert | SqliteInsert:
+    """An INSERT that knows ON CONFLICT."""
+    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+
+
+def insert_or_ignore(connection: Connection, table: Table) -> PostgresInsert | SqliteInsert:
+    """Rows whose key exists are left as they are."""
+    return insert(connection, table).on_conflict_do_nothing()
+
+
+def upsert(connection: Connection, table: Table, changing: Iterable[str]) -> PostgresInsert | SqliteInsert:
+    """Rows whose primary key exists get the new values of the `changing` columns."""
+    statement = insert(connection, table)
+    return statement.on_conflict_do_update(
+        index_elements=[column.name for column in table.primary_key],
+        set_={name: statement.excluded[name] for name in changing},
+    )

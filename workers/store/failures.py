@@ -1,0 +1,181 @@
+"""Messages that failed for good and rows that were set aside: what broke where, and what became of it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy.engine import Row
+
+from workers.store.database import writing
+from workers.store.schema import failures
+
+FailureState = Literal["open", "acknowledged", "replayed", "discarded", "resolved"]
+UNSETTLED: tuple[FailureState, ...] = ("open", "acknowledged")
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """One failure at `at` (UTC). `error` is a type, `place` a `module:function`, `args` holds ids only."""
+
+    queue: str
+    actor: str
+    error: str
+    place: str
+    args: dict[str, Any]
+    version: str
+    attempts: int
+    at: datetime
+    message_id: str | None = None
+    order_id: str | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """The same for failures with the same cause: no line, no text, no value."""
+        return f"{self.actor} {self.error} {self.place}"[:200]
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedFailure:
+    id: int
+    failure: Failure
+    state: FailureState
+    resolved_at: datetime | None
+    resolved_by: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FailureGroup:
+    """Failures of one fingerprint in one state. `orders`: how many are affected; `sample`: the newest."""
+
+    fingerprint: str
+    size: int
+    orders: int
+    first_at: datetime
+    last_at: datetime
+    sample: RecordedFailure
+
+
+@dataclass(frozen=True, slots=True)
+class FailureLog:
+    """The store as the queue's middleware needs it: one transaction a call. Raises what the store raises."""
+
+    engine: Engine
+
+    def record(self, failure: Failure) -> None:
+        with writing(self.engine) as connection:
+            record_failure(connection, failure)
+
+
+def record_failure(connection: Connection, failure: Failure) -> int:
+    """Adds an open failure; returns its id."""
+    row = {
+        "message_id": failure.message_id,
+        "queue": failure.queue,
+        "actor": failure.actor,
+        "fingerprint": failure.fingerprint,
+        "error": failure.error[:200],
+        "place": failure.place[:200],
+        "args": failure.args,
+        "order_id": failure.order_id,
+        "version": failure.version,
+        "attempts": failure.attempts,
+        "at": failure.at,
+        "state": "open",
+    }
+    new = insert(failures).values(row).returning(failures.c.id)
+    return connection.execute(new).scalar_one()  # type: ignore[no-any-return]  # of SQLAlchemy's columns
+
+
+def list_groups(
+    connection: Connection, state: FailureState = "open", limit: int = 200
+) -> tuple[FailureGroup, ...]:
+    """The groups that have failures in `state`, the one that failed last first."""
+    groups = (
+        select(
+            failures.c.fingerprint,
+            func.count().label("size"),
+            func.count(failures.c.order_id.distinct()).label("orders"),
+            func.min(failures.c.at, type_=failures.c.at.type).label("first_at"),
+            func.max(failures.c.at, type_=failures.c.at.type).label("last_at"),
+            func.max(failures.c.id).label("newest"),
+        )
+        .where(failures.c.state == state)
+        .group_by(failures.c.fingerprint)
+        .order_by(func.max(failures.c.id).desc())
+        .limit(limit)
+        .subquery("g")
+    )
+    query = select(failures, *groups.c["size", "orders", "first_at", "last_at"]).join_from(
+        groups, failures, failures.c.id == groups.c.newest
+    )
+    return tuple(
+        FailureGroup(row.fingerprint, row.size, row.orders, row.first_at, row.last_at, _recorded(row))
+        for row in connection.execute(query.order_by(failures.c.id.desc()))
+    )
+
+
+def list_failures(
+    connection: Connection,
+    fingerprint: str,
+    state: FailureState = "open",
+    *,
+    before: int | None = None,
+    limit: int = 100,
+) -> tuple[RecordedFailure, ...]:
+    """The rows of a group, newest first; the next page is `before` the last id of this one."""
+    query = select(failures).where(failures.c.state == state, failures.c.fingerprint == fingerprint)
+    if before is not None:
+        query = query.where(failures.c.id < before)
+    return tuple(map(_recorded, connection.execute(query.order_by(failures.c.id.desc()).limit(limit))))
+
+
+def failed_again(connection: Connection, fingerprint: str) -> int:
+    """How many of a group's replayed messages have failed once more since."""
+    later = failures.alias()
+    query = select(func.count()).where(
+        failures.c.state == "replayed",
+        failures.c.fingerprint == fingerprint,
+        select(later.c.id)
+        .where(later.c.message_id == failures.c.message_id, later.c.id > failures.c.id)
+        .exists(),
+    )
+    return connection.execute(query).scalar_one()
+
+
+def settle(
+    connection: Connection,
+    ids: Collection[int],
+    state: FailureState,
+    *,
+    actor: str,
+    reason: str,
+    now: datetime,
+) -> int:
+    """Notes what became of failures that nobody settled before; returns how many those were."""
+    query = (
+        update(failures)
+        .where(failures.c.id.in_(ids), failures.c.state.in_(UNSETTLED))
+        .values(state=state, resolved_by=actor, reason=reason, resolved_at=now)
+    )
+    return connection.execute(query).rowcount
+
+
+def _recorded(row: Row[Any]) -> RecordedFailure:
+    failure = Failure(
+        queue=row.queue,
+        actor=row.actor,
+        error=row.error,
+        place=row.place,
+        args=row.args,
+        version=row.version,
+        attempts=row.attempts,
+        at=row.at,
+        message_id=row.message_id,
+        order_id=row.order_id,
+    )
+    return RecordedFailure(row.id, failure, row.state, row.resolved_at, row.resolved_by, row.reason)
