@@ -19,6 +19,7 @@ from workers.core import action as core
 from workers.core.action import Action, Confirm, End, Gate, LookAgain, State
 from workers.core.order import HOME_VISIT, PSC, Order
 from workers.core.plan import RulePlan, Step, Verdict, plan
+from workers.limiting import rule_limit
 from workers.looking import Looked, NotSeen, look
 from workers.messages import Act, EvaluateOrders
 from workers.planning import News, as_merged, merge_news, replan
@@ -86,6 +87,14 @@ def _act_on(services: Services, action: Action, looked: Looked, asked: float) ->
 
 
 @dataclass(frozen=True, slots=True)
+class NotYet:
+    """The rule holds, but not at this hour."""
+
+    at: datetime
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
 class Call:
     """A row that has passed the gate, and what the call needs besides."""
 
@@ -104,11 +113,14 @@ def _gate(
         ledger.move(connection, action, action.state, now, next_at=now + UNTIMELY, reason=why)
         return None
     active = services.policy.read(connection)
-    objection = _objection(connection, services, active, action, order, now)
-    if active is None or objection is not None:
-        state = State.FAILED if action.posts else State.DROPPED
-        _end(connection, action, state, objection or "there is no policy", now)
-        return None
+    match _objection(connection, services, active, action, order, now):
+        case NotYet(at=at, why=why):
+            ledger.move(connection, action, action.state, now, next_at=at, reason=why)
+            return None
+        case str() as objection:
+            _end(connection, action, State.FAILED if action.posts else State.DROPPED, objection, now)
+            return None
+    assert active is not None
     slot, last = core.slot_of(order, action.target), order.last
     sent = ledger.send(
         connection,
@@ -129,19 +141,22 @@ def _objection(
     action: Action,
     order: Order,
     now: datetime,
-) -> str | None:
-    """Why the call must not be made after all; None when nothing speaks against it."""
+) -> str | NotYet | None:
+    """Why the call must not be made after all, or not yet; None when nothing speaks against it."""
     decision = decisions.load(connection, action.decision, lock=True)
     if decision is None or decision["state"] != "acting":
         return "the decision behind it is no longer being acted on"
-    switches = [controls.STOP, controls.LIMITS, controls.rule_control(decision["rule"])]
+    rule = decision["rule"]
+    switches = [controls.STOP, controls.LIMITS, controls.rule_control(rule), rule_limit(rule)]
     for name, reason in controls.raised(connection, switches, lock=True).items():
         return f"{name} is on: {reason}"
     if active is None or active.number != decision["generation"]:
         return "the policy has changed since the decision"
     found = _replanned(connection, services, active, action, order, decision["key"], now)
-    if found is None or found.key != decision["key"]:
+    if found is None:
         return "the rule no longer speaks of this order"
+    if found.verdict is Verdict.WAITS and found.first is not None and now in found.wanted.yes:
+        return NotYet(found.first, "waits for the hours in which patients may be texted")
     if found.verdict is not Verdict.DUE:
         return f"the rule no longer holds: {found.verdict.value}"
     return None
@@ -156,7 +171,7 @@ def _replanned(
     key: str,
     now: datetime,
 ) -> RulePlan | None:
-    """The decision's rule on the fresh order, with our own earlier steps and this decision itself left out."""
+    """The decision's rule on the fresh order; our own earlier steps and the decision itself are left out."""
     case = gather(connection, [order], now, services.surroundings(connection, active))[order.id]
     mine = ledger.of_decision(connection, action.decision)
     before = core.undone(order, mine)

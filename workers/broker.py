@@ -38,7 +38,7 @@ NAMESPACE = "autocancel"
 HEARTBEAT_TIMEOUT_MS = 30_000
 MAINTENANCE_CHANCE = 1_000_000
 
-# Handlers are meant to take seconds. This ends one that hangs while its messages are still known to be ours.
+# What an actor may take that says nothing about it: handlers are meant to take seconds.
 TIME_LIMIT_MS = 20_000
 
 # How many messages a process may hold, running ones included, where twice its threads would be too many:

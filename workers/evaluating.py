@@ -12,11 +12,12 @@ from workers.core.order import Appointment, Order
 from workers.core.plan import RulePlan, Step, effective_mode, steps
 from workers.core.policy import Mode
 from workers.core.trace import trace
+from workers.limiting import held_back
 from workers.looking import Looked, NotSeen, look
 from workers.messages import Act
 from workers.planning import Merged, News, Planned, as_merged, make_plans, merge_news, put_off, replan
 from workers.services import Active, Services
-from workers.store import controls, decisions, ledger, orders
+from workers.store import controls, decisions, ledger, limits, orders
 from workers.store.database import store_time, writing
 from workers.store.decisions import Decision
 from workers.store.failures import Failure, record_failure
@@ -129,6 +130,9 @@ def _carry_out(connection: Connection, one: Planned, active: Active, winner: Rul
     if mode is Mode.REVIEW:
         _record(connection, one, active, winner, "review", "open", "waits for a person", mode=mode)
         return []
+    if (reason := held_back(connection, active, winner.rule, one.plan.order_id, one.plan.now)) is not None:
+        _record(connection, one, active, winner, "held", "open", reason, mode=mode)
+        return []
     todo = steps(active.policy, winner.rule, one.case)
     decision = _record(
         connection, one, active, winner, "cancel", "acting", "asked for by the rule", mode=mode
@@ -138,6 +142,7 @@ def _carry_out(connection: Connection, one: Planned, active: Active, winner: Rul
     try:
         targets = [(step, target_of(step, one.case.order)) for step in todo]
         ids = ledger.plan(connection, decision, one.plan.order_id, targets, one.plan.now)
+        limits.reserve(connection, winner.rule.name, one.plan.order_id, decision, one.plan.now)
     except ledger.TargetTaken:
         decisions.settle(
             connection, decision, "blocked", "another action on it is under way or done", one.plan.now
@@ -156,7 +161,7 @@ def target_of(step: Step, order: Order) -> str:
 
 
 def _stopped(connection: Connection, rule: RulePlan) -> str | None:
-    names = [controls.STOP, controls.LIMITS, controls.rule_control(rule.rule.name)]
+    names = [controls.STOP, controls.rule_control(rule.rule.name)]
     raised = controls.raised(connection, names, lock=True)
     return next((f"{name}: {raised[name]}" for name in names if name in raised), None)
 

@@ -22,7 +22,7 @@ class Looked:
     exchanges: tuple[Exchange, ...]
 
     def untimely(self, now: datetime) -> str | None:
-        """Why no time can be trusted: its clock and ours are apart, or nobody can tell. None when all is well."""
+        """Why no time can be trusted: two clocks are apart, or nobody can tell. None: all is well."""
         if self.date is None:
             return "Junction's answer was not dated, so our clock cannot be checked"
         apart = abs(now - self.date)

@@ -106,7 +106,7 @@ def _ahead(active: Active | None, one: Planned) -> orders.Ahead:
 def put_off(
     connection: Connection, active: Active, one: Planned, word: str, next_at: datetime | None = None
 ) -> None:
-    """Nothing can be done about an order now: look again at `next_at`, or ever later while nothing changes."""
+    """Nothing can be done now: look again at `next_at`, or ever later while nothing changes."""
     at = next_at or look_again(one.plan.now, one.look_again)
     rule = one.plan.due[0].rule.name if one.plan.due else None
     saying = Outlook(word, at, rule, at)

@@ -14,7 +14,7 @@ from datetime import UTC, date, datetime
 from difflib import SequenceMatcher
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 from zoneinfo import available_timezones
 
 from yaml import SafeLoader
@@ -41,6 +41,8 @@ from workers.policy_schema import (
     options,
     spelled,
 )
+
+T = TypeVar("T")
 
 FACTS = frozenset({"birth_date", "state", "passthrough"})  # of patients; kept only where settings allow
 
@@ -87,10 +89,6 @@ class Mistakes:
     source: str
     items: tuple[Mistake, ...]
 
-    def __str__(self) -> str:
-        found = [f"{self.source}:{it.line}:{it.column}: {it}" for it in self.items]
-        return "\n".join([*found, f"{len(found)} mistake{'s' * (len(found) > 1)}"])
-
 
 @dataclass(frozen=True, slots=True)
 class Loaded:
@@ -120,16 +118,21 @@ def load_policy(path: Path, kept: frozenset[str] = FACTS) -> Loaded | Mistakes:
 
 def parse_policy(text: str | bytes, source: str, kept: frozenset[str] = FACTS) -> Policy | Mistakes:
     """Read a policy from its text; `source` is the name that mistakes are reported under. Raises nothing."""
+    return parse(Policy, text, source, kept)
+
+
+def parse(cls: type[T], text: str | bytes, source: str, kept: frozenset[str] = FACTS) -> T | Mistakes:
+    """Read a file that holds one `cls`, a dataclass whose annotations say what it may hold."""
     page = Page(text if isinstance(text, str) else text.decode(errors="replace"))
     try:
         _check_encoding(text)
         reader = _Reader(_compose(page.text), kept)
     except _NoTree as error:
         return Mistakes(source, (page.mistake(error.span, Finding((), "yaml", str(error))),))
-    policy = reader.read_policy()
+    value = reader.read_file(cls)
     if not reader.found:
-        assert isinstance(policy, Policy)
-        return policy
+        assert isinstance(value, cls)
+        return value
     found = sorted(set(reader.found), key=itemgetter(0))  # an alias is read, and reported, at each use
     return Mistakes(source, tuple(page.mistake(span, finding) for span, finding in found))
 
@@ -329,12 +332,12 @@ class _Reader:
         self._kept = kept
         self._statuses: list[tuple[str, Node]] = []  # of the rule being read
 
-    def read_policy(self) -> Any:
-        """The Policy, if nothing is `found`."""
+    def read_file(self, cls: type) -> Any:
+        """The value of the whole file, if nothing is `found`."""
         try:
-            for section in ("rules", "exemptions"):
+            for section in ("rules", "exemptions", "tests"):
                 self._check_names(_child(self._root, section))
-            return self._read(Policy, self._root, "the policy")
+            return self._read(cls, self._root, f"the {noun(cls)}")
         except _Enough:
             self.found.append((self.found[-1][0], Finding((), "too-many", "too many mistakes to go on")))
             return BROKEN
@@ -427,7 +430,7 @@ class _Reader:
         if key.value == "<<":
             self._report(key, "unknown-key", "merge keys are not part of the language")
             return None
-        meant = _suggestion(key.value, words)
+        meant = suggestion(key.value, words)
         self._report(key, f"unknown-{what}", f"unknown {what} {_quoted(key.value)}{where}", meant)
         return meant if meant in words else None
 
@@ -481,7 +484,7 @@ class _Reader:
         for status, node in self._statuses:
             if status not in names:
                 message = f"no order of {' or '.join(methods)} is ever {_quoted(status)}"
-                self._report(node, "unreachable-status", message, _suggestion(status, names))
+                self._report(node, "unreachable-status", message, suggestion(status, names))
 
     def _check_names(self, section: Node | None) -> None:
         """A name, also one that a rule had before, belongs to one rule: its history goes by it."""
@@ -497,8 +500,13 @@ class _Reader:
 
 def _meant(kinds: tuple[Any, ...], node: Node) -> Any:
     """Which member of a union a node is written as."""
-    mapping = isinstance(node, MappingNode)
-    return next((kind for kind in kinds if is_mapping(kind) == mapping), kinds[0])
+    return next((kind for kind in kinds if isinstance(node, _written_as(kind))), kinds[0])
+
+
+def _written_as(kind: Any) -> type[Node]:
+    if get_origin(kind) is tuple:
+        return SequenceNode
+    return MappingNode if is_mapping(kind) or kind is Condition else ScalarNode
 
 
 # --- scalars ---------------------------------------------------------------------------------------------
@@ -544,7 +552,7 @@ def _parsed(kind: Any, text: str) -> Any:
     except ValueError as error:
         words = available_timezones() if kind is Zone else choices(kind)
         if words:
-            raise _Wrong(f"unknown {noun(kind)} {_quoted(text)}", _suggestion(text, words)) from error
+            raise _Wrong(f"unknown {noun(kind)} {_quoted(text)}", suggestion(text, words)) from error
         problem, _, advice = str(error).partition("write ")
         if advice == getattr(kind, "example", "") or not _parses(kind, advice):
             raise _Wrong(str(error)) from error
@@ -563,7 +571,7 @@ def _chosen(kind: Any, few: tuple[Any, ...], node: ScalarNode, name: str) -> Any
     for choice in few:
         if node.value == str(choice) and (node.tag == _STR) == isinstance(choice, str):
             return kind(choice) if isinstance(kind, type) else choice
-    raise _Wrong(f"unknown {name} {_shown(node)}", _suggestion(node.value, map(str, few)))
+    raise _Wrong(f"unknown {name} {_shown(node)}", suggestion(node.value, map(str, few)))
 
 
 _DATE = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
@@ -596,7 +604,7 @@ _PLAIN: dict[Any, Callable[[ScalarNode], Any]] = {
 # --- words -----------------------------------------------------------------------------------------------
 
 
-def _suggestion(text: str, words: Iterable[str]) -> str | None:
+def suggestion(text: str, words: Iterable[str]) -> str | None:
     """What was probably meant: one word, a few when none stands out, or all there are to choose from."""
     text = text[:LONGEST_WORD].lower()
     likeness = {word: SequenceMatcher(None, text, word.lower()).ratio() for word in words}

@@ -50,7 +50,7 @@ class Finding:
         return replace(self, path=(*path, *self.path))
 
 
-# --- mistakes: values that are right by themselves only ---------------------------------------------------
+# --- mistakes: values that are right by themselves only --------------------------------------------------
 
 Said = Mapping[
     str, Any
@@ -114,7 +114,7 @@ CHECKS: dict[type, Callable[[Said], Iterator[Finding]]] = {
 }
 
 
-# --- warnings: what a policy may say, and probably should not -------------------------------------------------
+# --- warnings: what a policy may say, and probably should not --------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,8 +179,10 @@ def _short_walk_in(_policy: Policy, rule: Rule) -> Iterator[Finding]:
         return
     may_go = {"requisition_created", "requisition_bypassed", "appointment_cancelled"}
     for path, condition in _asked(rule):
-        if isinstance(condition, InStatus) and may_go & set(map(str, condition.in_)):
-            if condition.for_ and _days(condition.for_) < SHORTEST_WALK_IN:
+        match condition:
+            case InStatus(in_=names, for_=Duration() as stay) if (
+                may_go & set(map(str, names)) and _days(stay) < SHORTEST_WALK_IN
+            ):
                 message = (
                     f"a patient may still walk in: wait {SHORTEST_WALK_IN}d, or ask about the appointment"
                 )
@@ -264,7 +266,7 @@ def _untested(policy: Policy, tested: Tested) -> Iterator[Finding]:
                     yield Finding(("rules", at, "name"), "untested", f"no test in which {rule.name!r} {kind}")
 
 
-# --- looking into conditions --------------------------------------------------------------------------------
+# --- looking into conditions -----------------------------------------------------------------------------
 
 
 def _walk(

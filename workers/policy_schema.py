@@ -6,6 +6,7 @@ Nothing is written down twice: the reader in policy_file.py goes by the same key
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from datetime import date, datetime
 from enum import Enum
@@ -13,7 +14,11 @@ from functools import cache
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from workers.core.conditions import Condition
+from workers.core.anchors import ANCHORS
+from workers.core.calendar import Duration
+from workers.core.conditions import CONDITIONS, Condition
+from workers.core.policy import Act, Policy
+from workers.core.status import Method, names_of
 
 # Whole numbers, by the key that holds one; any other is a count.
 WHOLE_NUMBERS = {
@@ -88,8 +93,14 @@ def item_name(kind: Any, name: str) -> str:
     """What to call an item of the list `name`: `rules` holds rules, the lists of a condition mere values."""
     if not is_mapping(kind) or kind is Condition:
         return name
-    return f"{'an' if noun(kind)[0] in 'aeiou' else 'a'} {noun(kind)}"
+    return an(noun(kind))
 
+
+def an(word: str) -> str:
+    return f"{'an' if word[0] in 'aeiou' else 'a'} {word}"
+
+
+MOST_SPELLED = 8  # words to choose from; of more only the kind is named
 
 PLAIN = {
     bool: "true or false",
@@ -112,39 +123,41 @@ def _spelled(kind: Any) -> str:
         return PLAIN[kind]
     if kind is Condition:
         return "a condition"
+    if hasattr(kind, "example"):
+        return f"{an(noun(kind))} like {kind.example}"
     if is_mapping(kind):
-        return f"a mapping of {', '.join(keys_of(kind))}"
-    if few := choices(kind):
+        keys = keys_of(kind)
+        return "a mapping" + (f" of {', '.join(keys)}" if len(keys) <= MOST_SPELLED else "")
+    if 0 < len(few := choices(kind)) <= MOST_SPELLED:
         return f"one of {', '.join(map(str, few))}" if len(few) > 1 else str(few[0])
-    return f"a {noun(kind)}" + (f" like {kind.example}" if hasattr(kind, "example") else "")
+    return an(noun(kind))
 
 
-# --- JSON Schema ------------------------------------------------------------------------------------------
-
-PATTERNS = {
-    Duration: r"(?=.)([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?|[0-9]+bd",
-    str: r"[\s\S]*\S[\s\S]*",
-    date: r"[0-9]{4}-[0-9]{2}-[0-9]{2}",
-    datetime: r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})",
-}
+# --- JSON Schema -----------------------------------------------------------------------------------------
 
 Schema = dict[str, Any]
+
+PATTERNS = {
+    Duration: "([0-9]+w)?([0-9]+d)?([0-9]+h)?([0-9]+m)?([0-9]+s)?|[0-9]+bd",
+    date: "[0-9]{4}-[0-9]{2}-[0-9]{2}",
+    datetime: "[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})",
+}
 
 
 def json_schema() -> Schema:
     """What editors need to complete and check a policy, as JSON Schema (draft 7).
 
-    A file that it admits may still contradict itself; only policy_file.py knows everything.
+    A file that it admits may still contradict itself: policy_file.py has the last word.
     """
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "Autocancel policy",
-        **_mapping_schema(Policy),
-        "definitions": {"condition": _condition_schema()},
+        **_mapping(Policy),
+        "definitions": {"condition": _condition()},
     }
 
 
-def _mapping_schema(cls: type) -> Schema:
+def _mapping(cls: type) -> Schema:
     keys = keys_of(cls).values()
     return {
         "type": "object",
@@ -155,42 +168,177 @@ def _mapping_schema(cls: type) -> Schema:
     }
 
 
-def _condition_schema() -> Schema:
+def _condition() -> Schema:
     return {
         "type": "object",
-        "properties": {name: _body_schema(cls) for name, cls in CONDITIONS.items()},
+        "properties": {name: _body(cls) for name, cls in CONDITIONS.items()},
         "minProperties": 1,
         "maxProperties": 1,
         "additionalProperties": False,
     }
 
 
-def _body_schema(cls: type) -> Schema:
+def _body(cls: type) -> Schema:
     key = bare_key(cls)
     if key is not None:
-        return _property(key) | {"description": _summary(cls)}
-    return _mapping_schema(cls) | {"minProperties": 1}
+        return {**_property(key), "description": _summary(cls)}
+    return {**_mapping(cls), "minProperties": 1}
 
 
 def _property(key: Key) -> Schema:
     few = [_schema(kind, key) for kind in options(key.kind)]
     schema = few[0] if len(few) == 1 else {"anyOf": few}
-    if key.says:
-        schema = {"description": key.says, **schema}
-    return schema if _written(key.default) is None else {**schema, "default": _written(key.default)}
+    default = {} if (written := _written(key.default)) is None else {"default": written}
+    return {**schema, "description": key.says, **default}
 
 
 def _schema(kind: Any, key: Key) -> Schema:
     if get_origin(kind) is tuple:
-        return _list_schema(get_args(kind)[0], key)
+        return _list(get_args(kind)[0], key)
     if kind is Condition:
         return {"$ref": "#/definitions/condition"}
     if is_mapping(kind):
-        return _mapping_schema(kind)
+        return _mapping(kind)
     if kind is bool:
         return {"type": "boolean"}
     if kind is int:
         allowed = WHOLE_NUMBERS.get(key.name, COUNT)
         return {"type": "integer", "minimum": allowed[0], "maximum": allowed[-1]}
+    if pattern := getattr(kind, "pattern", PATTERNS.get(kind)):
+        return {"type": "string", "minLength": 1, "pattern": f"^({pattern})$"}
     if few := choices(kind):
-    ...
+        return {"enum": list(few)}
+    return {"type": "string", "pattern": r"\S"}
+
+
+def _list(kind: Any, key: Key) -> Schema:
+    item = _schema(kind, key)
+    several = {"type": "array", "items": item, "minItems": 0 if key.default == () else 1}
+    return several if is_mapping(kind) else {"anyOf": [several, item]}
+
+
+def _written(value: Any) -> Any:
+    """A default as it would stand in a file; None for a mapping, whose keys have their own, and for none."""
+    if value is MISSING or value is None or is_mapping(type(value)):
+        return None
+    if isinstance(value, tuple):
+        return list(map(_written, value))
+    return value if isinstance(value, bool | int) else str(value)
+
+
+def _summary(cls: type) -> str:
+    return " ".join((cls.__doc__ or "").split())
+
+
+# --- the vocabulary --------------------------------------------------------------------------------------
+
+ACTIONS: dict[str, str] = {
+    Act.CANCEL_ORDER: "the order, and its PSC slot as psc_appointment says",
+    Act.CANCEL_PSC: "the slot at a patient service centre alone",
+    Act.CANCEL_HOME_VISIT: "the home visit alone, while it is refunded",
+    Act.KEEP: "nothing; rules of the same or a lower priority must not act either",
+}
+DURATIONS = {
+    "10s, 90m, 24h": "exact time",
+    "14d, 2w": "calendar days in time.zone: the same time by the clock, over changes of the clock too",
+    "1d12h": "days first, then exact time",
+    "5bd": "business days, never combined; on a day off they begin at 00:00 of the next business day",
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """A word, what is to be written for it, and what it means."""
+
+    word: str
+    takes: str
+    says: str
+
+
+@dataclass(frozen=True)
+class Section:
+    """Words that stand together under one name."""
+
+    name: str
+    says: str
+    rows: tuple[Row, ...]
+
+
+def vocabulary() -> dict[str, Section]:
+    """Everything that a policy can say: its mappings, then conditions, then the words used in them."""
+    mappings: dict[type, str] = {}
+    for name, cls in _mappings(Policy, "policy"):
+        mappings.setdefault(cls, name)
+    sections = [
+        *(_keys(name, cls) for cls, name in mappings.items()),
+        *(_keys(name, cls) for name, cls in CONDITIONS.items()),
+        _words(
+            "conditions",
+            "What `when`, `unless` and `if` list: mappings of one key each.",
+            {name: _summary(cls) for name, cls in CONDITIONS.items()},
+        ),
+        _words(
+            "anchors",
+            "What `elapsed` and `remaining` measure from.",
+            {name: says for name, (says, _) in ANCHORS.items()}
+            | {"signal:<name>": "when the platform posted that signal"},
+        ),
+        _words(
+            "statuses",
+            "What the orders of each method can be.",
+            {method: ", ".join(names_of(method)) for method in Method},
+        ),
+        _words("durations", "How long; none is 0m.", DURATIONS),
+        _words("actions", "What `then` does.", ACTIONS),
+    ]
+    return {section.name: section for section in sections}
+
+
+def _keys(name: str, cls: type) -> Section:
+    bare = bare_key(cls)
+    if bare is not None:
+        return Section(name, _summary(cls), (Row(name, _takes(bare), ""),))
+    rows = (Row(key.name, _takes(key), key.says) for key in keys_of(cls).values())
+    return Section(name, _summary(cls), tuple(rows))
+
+
+def _words(name: str, says: str, words: Mapping[str, str]) -> Section:
+    return Section(name, says, tuple(Row(word, "", what) for word, what in words.items()))
+
+
+def look_up(name: str) -> tuple[Section, ...]:
+    """The section of a name, or the places at which a word may stand; empty if nobody knows it."""
+    everything = vocabulary()
+    if name in everything:
+        return (everything[name],)
+    return tuple(
+        Section(section.name, section.says, rows)
+        for section in everything.values()
+        if (rows := tuple(row for row in section.rows if row.word == name))
+    )
+
+
+def _mappings(cls: type, name: str) -> Iterator[tuple[str, type]]:
+    """A mapping and those inside it, by the names to look them up under."""
+    yield name, cls
+    prefix = "" if cls is Policy else f"{name}."
+    for key in keys_of(cls).values():
+        for kind in options(key.kind):
+            listed = get_origin(kind) is tuple
+            inner = get_args(kind)[0] if listed else kind
+            if is_mapping(inner) and inner is not Condition:
+                yield from _mappings(inner, noun(inner) if listed else prefix + key.name)
+
+
+def _takes(key: Key) -> str:
+    if key.required:
+        return f"{spelled(key.kind)}; required"
+    match _written(key.default):
+        case None | []:
+            return spelled(key.kind)
+        case bool(default):
+            return f"{spelled(key.kind)}; {str(default).lower()} when left out"
+        case list(items):
+            return f"{spelled(key.kind)}; {', '.join(items)} when left out"
+        case default:
+            return f"{spelled(key.kind)}; {default} when left out"

@@ -12,10 +12,11 @@ from workers.broker import Broker
 from workers.messages import EvaluateOrders, publish
 from workers.queues import QueueReader
 from workers.recorder import DeadLetters, Recorder
+from workers.store.controls import switch
 from workers.store.database import reading, writing
-from workers.store.failures import Failure, FailureGroup, list_groups, record_failure
+from workers.store.failures import FailureGroup, FailureLog, list_groups
 from workers.store.processes import Process, Register, list_processes
-from workers.store.schema import controls, failures, figures, metadata
+from workers.store.schema import failures, figures, metadata
 
 Eventually = Callable[[Callable[[], object]], None]
 StartBroker = Callable[..., Broker]
@@ -31,12 +32,9 @@ def clock() -> datetime:
 @pytest.fixture
 def recorded(start_broker: StartBroker, store: Engine, register: Register) -> Broker:
     """A broker whose workers tell the store."""
-
-    def record(failure: Failure) -> None:
-        with writing(store) as connection:
-            record_failure(connection, failure)
-
-    return start_broker(Recorder(register, clock, version="v1"), DeadLetters(record, clock, version="v1"))
+    return start_broker(
+        Recorder(register, clock, version="v1"), DeadLetters(FailureLog(store).record, clock, version="v1")
+    )
 
 
 @pytest.fixture
@@ -83,6 +81,11 @@ def an_actor(broker: Broker, *, max_retries: int = 0, gate: threading.Event | No
             gate.wait(60)
         if "bad" in ids:
             raise ValueError(SECRET)
+
+
+def switch_in(store: Engine, name: str, *, on: bool, now: datetime) -> None:
+    with writing(store) as connection:
+        switch(connection, name, on=on, actor="ana", reason="the lab is closed", now=now)
 
 
 def test_a_worker_shows_what_each_thread_is_doing_until_it_leaves(
@@ -159,16 +162,12 @@ def test_an_operators_pause_reaches_the_worker(
     now: datetime,
 ) -> None:
     an_actor(recorded)
-    pause = {"name": "queue:orders", "state": "paused", "at": now, "actor": "ana", "reason": "lab is closed"}
-    with writing(store) as connection:
-        connection.execute(controls.insert().values(pause))
-        connection.execute(controls.insert().values({**pause, "name": "rule:orders"}))
+    switch_in(store, "rule:orders", on=True, now=now)
+    switch_in(store, "queue:orders", on=True, now=now)
     start_worker(recorded)
     assert recorded.paused == {"orders"}
     assert processes()[0].paused == ("orders",)
-
-    with writing(store) as connection:
-        connection.execute(controls.update().values(state="running"))
+    switch_in(store, "queue:orders", on=False, now=now)
     eventually(lambda: recorded.paused == frozenset())
 
 

@@ -131,6 +131,9 @@ class Door:
             messages = [client.hget("autocancel:events.msgs", name) for name in names]
         return [json.loads(message)["kwargs"]["ids"] for message in messages]
 
+    def announced_ids(self) -> list[int]:
+        return sorted(row_id for message in self.announced() for row_id in message)
+
     def count(self, metric: str) -> float:
         """One line of /metrics."""
         for line in self.http.get("/metrics").text.splitlines():
@@ -201,7 +204,7 @@ def open_door(redis_url: str, clock: Clock, sender: Sender) -> Iterator[OpenDoor
     with ExitStack() as at_the_end:
 
         def start(url: str, *, create: bool = True, wait: float = 5.0, **changed: Any) -> Door:
-            settings = _some_settings(DATABASE_URL=url, REDIS_URL=redis_url, **changed)
+            settings = _some_settings(**{"DATABASE_URL": url, "REDIS_URL": redis_url, **changed})
             store = open_store(url, wait=wait)
             at_the_end.callback(store.dispose)
             if create:
@@ -213,7 +216,7 @@ def open_door(redis_url: str, clock: Clock, sender: Sender) -> Iterator[OpenDoor
 
 @pytest.fixture(scope="module")
 def shared_door(redis: EmbeddedRedis, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Door]:
-    """One receiver for the tests of a module that only look at its answers; it waits 0.2 seconds for a body."""
+    """One receiver for those tests of a module that only look at answers. It waits 0.2 seconds for a body."""
     url = f"sqlite:///{tmp_path_factory.mktemp('shared')}/autocancel.db"
     settings = _some_settings(DATABASE_URL=url, REDIS_URL=redis.url, body_seconds=0.2)
     store, clock = open_store(url), Clock()

@@ -1,5 +1,5 @@
-"""Deliveries that come together are stored together; trouble with the store is told to the sender, trouble with
-the queue is nobody's business but ours."""
+"""Deliveries that come together are stored together. Trouble with the store is told to the sender, trouble
+with the queue is ours alone."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def commits_of(door: Door) -> list[object]:
 
 
 def has_come(door: Door, deliveries: int) -> bool:
-    """Whether so many deliveries wait for the writer, or waited: nothing comes between that and this count."""
+    """Whether so many deliveries have been given to the writer: that comes right after this count."""
     return door.count('autocancel_secret_hits_total{label="main"}') >= deliveries
 
 
@@ -76,7 +76,7 @@ def test_deliveries_that_come_together_share_a_transaction_and_a_message(
     assert len(commits) <= 2  # one for those the writer had in hand already, one for all the others
     ids = [row.id for row in door.rows()]
     assert len(ids) == CROWD
-    eventually(lambda: sorted(sum(door.announced(), [])) == ids)
+    eventually(lambda: door.announced_ids() == ids)
     assert len(door.announced()) <= 2
 
 
@@ -184,7 +184,7 @@ def test_a_stop_finishes_what_was_accepted(
         eventually(lambda: door.server.should_exit)
     stopped.result()
     assert {answer.result().status_code for answer in answers} == {202}
-    assert sorted(sum(door.announced(), [])) == [row.id for row in door.rows()]
+    assert door.announced_ids() == [row.id for row in door.rows()]
 
 
 def test_a_stop_does_not_wait_for_a_store_that_hangs(

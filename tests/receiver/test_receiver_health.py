@@ -28,7 +28,7 @@ def test_metrics_are_shown_to_the_bearer_of_the_token_alone(open_door: OpenDoor,
     door = open_door(sqlite_url, metrics="closed", metrics_token=TOKEN)
 
     def ask(authorization: str) -> httpx.Response:
-        return door.http.get("/metrics", headers={"authorization": authorization.encode("latin-1")})  # type: ignore[dict-item]
+        return door.http.get("/metrics", headers=[(b"authorization", authorization.encode("latin-1"))])
 
     assert ask(f"Bearer {TOKEN}").status_code == 200
     for wrong in ("", "Bearer", f"Bearer {TOKEN}s", TOKEN, f"Basic {TOKEN}", "Bearer \u00ff\u0080"):

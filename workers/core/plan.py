@@ -248,8 +248,9 @@ def psc_permits(policy: Policy, rule: Rule, case: Case) -> Instants:
 
 
 def _noticed(rule: Rule, case: Case, key: str, wanted: Instants) -> Instants:
-    if rule.notice is None:
+    if not _tells(policy, rule):
         return Instants.always()
+    assert rule.notice is not None
     if delivered := case.notices.get(key):
         return Instants.known(Spans.since(case.calendar.add(delivered, rule.notice)))
     if key not in case.notices and wanted.yes.first(case.now) is None:

@@ -206,14 +206,17 @@ _INSTANT = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z")
 _LABELS = {verdict.value: verdict.value.upper() for verdict in Verdict} | {Verdict.WAITS.value: "NOT YET"}
 
 
-def render_text(traced: Json, zone: ZoneInfo) -> str:
-    """The trace as a tree, its times by the clocks of `zone`; a year only where it is not the present one."""
+def render_text(traced: Json, zone: ZoneInfo, *, full: bool = False) -> str:
+    """The trace as a tree, its times by the clocks of `zone`; a year only where it is not the present one.
+
+    A rule that says no is one line, unless the tree is to be `full`.
+    """
     head = f"order {traced['order']} {traced['method'] or 'of unknown method'}, {traced['status']}"
     lines = [head + (f" since {traced['since']}" if traced["since"] else "")]
     width = max((len(rule["rule"]) for rule in traced["rules"]), default=0)
     for rule in traced["rules"]:
         lines.append(f" {rule['rule']:{width}}  {_LABELS[rule['verdict']]:8}  {_headline(rule)}".rstrip())
-        if rule["verdict"] != Verdict.NO.value:
+        if full or rule["verdict"] != Verdict.NO.value:
             lines += _tree(rule)
     lines.append(f"next look: {traced['next_look'] or 'only when something new is heard'}")
     year = _local(traced["at"], zone).year

@@ -1,7 +1,7 @@
 """What operators and the platform say about orders: the global stop, pauses, holds, labels, signals.
 
-Each takes the order's row (or the control row) in the same lock order as the gate before a call, so that it is
-either seen there or answered with "too late".
+Each takes the order's row (or the control row) as the gate before a call does, so that it is either seen
+there or answered with "too late".
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ def switched_off_at(connection: Connection, names: Iterable[str]) -> datetime | 
 
 
 def hold(connection: Connection, order_id: str, *, actor: str, reason: str, now: datetime) -> bool:
-    """Keeps an order from being cancelled. False: too late, a call is on its way (the hold stands all the same)."""
+    """Keeps an order from being cancelled. False: too late, a call is on its way; the hold stands all the same."""
     in_time = touch(connection, [order_id], now)
     connection.execute(
         insert_or_ignore(connection, holds),

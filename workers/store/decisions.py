@@ -60,12 +60,23 @@ def record_negative(connection: Connection, decision: Decision, now: datetime) -
         connection.execute(insert(decisions).values(**asdict(decision), at=now, last_at=now))
 
 
-def settle(connection: Connection, decision: int, state: str, reason: str, now: datetime) -> None:
-    """What became of it."""
+def settle(
+    connection: Connection, decision: int, state: str, reason: str, now: datetime, *, by: str | None = None
+) -> None:
+    """What became of it, and through whom if a person."""
     connection.execute(
         update(decisions)
         .where(decisions.c.id == decision)
-        .values(state=state, reason=reason[:500], resolved_at=now)
+        .values(state=state, reason=reason[:500], resolved_at=now, resolved_by=by)
+    )
+
+
+def adopt(connection: Connection, decision: int, generation: int, policy_hash: str, actor: str) -> None:
+    """An approved review item is acted on, under the policy that is active now."""
+    connection.execute(
+        update(decisions)
+        .where(decisions.c.id == decision)
+        .values(state="acting", generation=generation, policy_hash=policy_hash, resolved_by=actor)
     )
 
 

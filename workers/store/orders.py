@@ -200,6 +200,13 @@ def wake_stale(connection: Connection, generation: int, now: datetime, limit: in
     return connection.execute(update(orders).where(orders.c.id.in_(stale)).values(next_at=now)).rowcount
 
 
+def wake_stopped(connection: Connection, now: datetime) -> None:
+    """What was put off because of a stop or a pause is looked at now."""
+    connection.execute(
+        update(orders).where(orders.c.outlook == "stopped").values(next_at=now, woken_until=None)
+    )
+
+
 def count_open(connection: Connection) -> int:
     return connection.execute(select(func.count()).select_from(orders).where(orders.c.open)).scalar_one()
 

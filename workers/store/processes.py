@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, RowMapping, Table, delete, select
-from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy import Connection, Engine, RowMapping, delete, select
 
+from workers.store.controls import all_raised, queue_control
 from workers.store.database import reading, writing
-from workers.store.schema import controls, figures, processes
+from workers.store.dialects import insert, upsert
+from workers.store.schema import figures, processes
 
 Counts = Mapping[tuple[datetime, str], int]  # (minute, series) -> how many more
 
@@ -73,8 +74,7 @@ class Register:
 def record_process(connection: Connection, process: Process) -> None:
     """Writes what a process says of itself over what it said before."""
     row = _row(process)
-    insert = _insert(connection, processes).values(row)
-    connection.execute(insert.on_conflict_do_update(index_elements=["id"], set_=row))
+    connection.execute(upsert(connection, processes, row), [row])
 
 
 def list_processes(connection: Connection) -> tuple[Process, ...]:
@@ -94,10 +94,8 @@ def remove_processes_unseen_since(connection: Connection, time: datetime) -> int
 
 def paused_queues(connection: Connection) -> frozenset[str]:
     """The queues that operators paused."""
-    names = connection.scalars(
-        select(controls.c.name).where(controls.c.name.startswith("queue:"), controls.c.state == "paused")
-    )
-    return frozenset(name.removeprefix("queue:") for name in names)
+    prefix = queue_control("")
+    return frozenset(name.removeprefix(prefix) for name in all_raised(connection) if name.startswith(prefix))
 
 
 def add_figures(connection: Connection, counts: Counts) -> None:
@@ -109,15 +107,9 @@ def add_figures(connection: Connection, counts: Counts) -> None:
         {"minute": minute, "series": series, "value": count}
         for (minute, series), count in sorted(counts.items())
     ]
-    insert = _insert(connection, figures)
-    sum_of_both = {"value": figures.c.value + insert.excluded.value}
-    connection.execute(
-        insert.on_conflict_do_update(index_elements=["minute", "series"], set_=sum_of_both), rows
-    )
-
-
-def _insert(connection: Connection, table: Table) -> postgresql.Insert | sqlite.Insert:
-    return sqlite.insert(table) if connection.dialect.name == "sqlite" else postgresql.insert(table)
+    new = insert(connection, figures)
+    sum_of_both = {"value": figures.c.value + new.excluded.value}
+    connection.execute(new.on_conflict_do_update(index_elements=["minute", "series"], set_=sum_of_both), rows)
 
 
 def _row(process: Process) -> dict[str, Any]:
