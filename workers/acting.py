@@ -171,7 +171,7 @@ def _replanned(
     key: str,
     now: datetime,
 ) -> RulePlan | None:
-    """The decision's rule on the fresh order; our own earlier steps and the decision itself are left out."""
+    """The rule on the fresh order; our own earlier steps and the decision itself are left out."""
     case = gather(connection, [order], now, services.surroundings(connection, active))[order.id]
     mine = ledger.of_decision(connection, action.decision)
     before = core.undone(order, mine)

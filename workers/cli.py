@@ -1,4 +1,4 @@
-"""The `autocancel` command: the database, the policy, an order's why, an event by hand, the operators' switches."""
+"""The `autocancel` command: the database, the policy, an order's why, an event by hand, the switches."""
 
 from __future__ import annotations
 
@@ -10,15 +10,14 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from sqlalchemy import Engine
 
-from workers.configuration import BadSettings, load
+from workers.command import fail, the_store
 from workers.explaining import explain_order
 from workers.policy_cli import policy_app
 from workers.sending import SendFailed, send_event
-from workers.settings import StoreSettings
-from workers.store.database import open_store, reading
+from workers.store.database import reading
 from workers.store.migrate import upgrade as upgrade_store
+from workers.switches_cli import add_switches
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -28,6 +27,7 @@ app = typer.Typer(
 db = typer.Typer(no_args_is_help=True, help="The database.")
 app.add_typer(db, name="db")
 app.add_typer(policy_app, name="policy")
+add_switches(app)
 console = Console()
 
 
@@ -37,7 +37,7 @@ def db_upgrade() -> None:
 
     Example: DATABASE_URL=sqlite:////var/lib/autocancel/autocancel.db autocancel db upgrade
     """
-    console.print(f"the database is at revision {upgrade_store(_store())}")
+    console.print(f"the database is at revision {upgrade_store(the_store())}")
 
 
 @app.command()
@@ -52,11 +52,11 @@ def explain(
     try:
         now = datetime.fromisoformat(at).astimezone(UTC) if at else datetime.now(UTC)
     except ValueError:
-        _fail(f"--at {at}: not an ISO time; write 2026-11-21T09:00:00Z")
-    with reading(_store()) as connection:
+        fail(f"--at {at}: not an ISO time; write 2026-11-21T09:00:00Z")
+    with reading(the_store()) as connection:
         told = explain_order(connection, order_id, now)
     if told is None:
-        _fail(f"no order {order_id} is known here")
+        fail(f"no order {order_id} is known here")
     console.print(told, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -81,24 +81,11 @@ def send(
         body = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
         answer = send_event(body, url, secret, datetime.now(UTC))
     except OSError as error:
-        _fail(f"{file}: {error.strerror}")
+        fail(f"{file}: {error.strerror}")
     except SendFailed as failed:
-        _fail(str(failed))
+        fail(str(failed))
     console.print(f"{answer.status}: {json.dumps(answer.body)}")
     raise typer.Exit(0 if 200 <= answer.status < 300 else 1)
-
-
-def _store() -> Engine:
-    try:
-        settings = load(StoreSettings)
-    except BadSettings as bad:
-        _fail(f"settings:\n{bad}")
-    return open_store(settings.database_url.get_secret_value())
-
-
-def _fail(message: str) -> typer.Exit:
-    Console(stderr=True).print(message, style="red", highlight=False, markup=False)
-    raise typer.Exit(1)
 
 
 def main() -> None:

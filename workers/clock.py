@@ -23,7 +23,7 @@ from workers.messages import Act, EvaluateOrders, Message, ProjectDeliveries, pu
 from workers.policy_file import Loaded, Mistakes, load_policy
 from workers.policy_loading import accept, in_brief
 from workers.settings import Settings
-from workers.store import inbox, ledger, orders, policies
+from workers.store import inbox, ledger, orders, policies, processes
 from workers.store.database import open_store, store_time, writing
 
 log = structlog.get_logger("clock")
@@ -34,6 +34,7 @@ DELIVERIES_A_MESSAGE = 100
 REPLANNED_AT_ONCE = 200
 TIDY_EVERY = timedelta(minutes=1)
 TIDIED_AT_ONCE = 500
+SHOWN_AFTER_LOSS = timedelta(hours=1)  # so long the dashboard shows a worker that vanished
 
 HELP = f"""The clock: wakes what is due, finds what got lost, reads the policy file when it changes.
 
@@ -117,6 +118,7 @@ class Clock:
                 return
             self._tidied_at = now
             inbox.scrub(connection, now - timedelta(days=self.settings.keep_bodies_days), TIDIED_AT_ONCE)
+            processes.remove_processes_unseen_since(connection, now - SHOWN_AFTER_LOSS)
             inbox.prune(connection, now - timedelta(days=self.settings.keep_ids_days), TIDIED_AT_ONCE)
 
     def _once(self, now: datetime, messages: list[Message]) -> None:

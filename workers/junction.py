@@ -560,7 +560,7 @@ class _Wire:
         if event in ("connection.connect_tcp.complete", "connection.start_tls.complete"):
             self._socket = info["return_value"].get_extra_info("socket")
         elif event == "http11.send_request_headers.started":
-            if self.cut or (self._before_send and not self._before_send()):
+            if (self._before_send and not self._before_send()) or self.cut:
                 raise _TooLate
             self.sent = True
 

@@ -11,10 +11,9 @@ from datetime import UTC, datetime
 
 import dramatiq
 import structlog
-from redis import Redis
 
 from workers.actors import declare
-from workers.broker import make_broker
+from workers.broker import Broker, make_broker
 from workers.configuration import BadSettings, describe, load
 from workers.junction import Junction, Timeouts
 from workers.logs import log_as_json
@@ -47,7 +46,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def build(settings: Settings) -> tuple[dramatiq.Broker, Services]:
+def build(settings: Settings) -> tuple[Broker, Services]:
     """The broker with its actors, and what they work with. Connects to nothing yet."""
     store = open_store(settings.database_url.get_secret_value())
     redis_url = settings.redis_url.get_secret_value()
@@ -58,9 +57,7 @@ def build(settings: Settings) -> tuple[dramatiq.Broker, Services]:
             DeadLetters(FailureLog(store).record, utc_now, version=VERSION),
         ],
     )
-    permits = Permits(
-        Redis.from_url(redis_url), "junction", settings.calls_per_second, settings.calls_at_once
-    )
+    permits = Permits(broker.client, "junction", settings.calls_per_second, settings.calls_at_once)
     junction = Junction(
         settings.junction_base_url,
         settings.junction_api_key.get_secret_value(),
@@ -97,7 +94,13 @@ def main() -> int:
     log_as_json()
     log = structlog.get_logger("worker")
     broker, _ = build(settings)
-    worker = dramatiq.Worker(broker, queues=set(QUEUES), worker_threads=settings.threads, worker_timeout=1000)
+    worker = dramatiq.Worker(
+        broker,
+        queues=set(QUEUES),
+        worker_threads=settings.threads,
+        worker_timeout=250,  # milliseconds; how long a stop may have to wait for an idle queue
+    )
+    broker.emit_after("process_boot")  # dramatiq's own command line says so; the time limit waits for it
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())

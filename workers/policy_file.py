@@ -306,7 +306,8 @@ def _in_words(error: MarkedYAMLError) -> str:
         return "a tab; YAML is indented with spaces"
     if "another document" in problem:
         return "a second document; a file holds one policy"
-    return f"{error.context}: {problem}" if error.context else problem
+    context = error.context or ""
+    return f"{context}: {problem}" if context.startswith("while") else context or problem
 
 
 # --- from nodes to values --------------------------------------------------------------------------------
@@ -616,9 +617,13 @@ def suggestion(text: str, words: Iterable[str]) -> str | None:
 
 def _shown(node: Node) -> str:
     if isinstance(node, ScalarNode):
-        return {_NULL: "nothing", _STR: _quoted(node.value)}.get(node.tag) or str(node.value)
+        return {_NULL: "nothing", _STR: _quoted(node.value)}.get(node.tag) or _cut(node.value)
     return "a list" if isinstance(node, SequenceNode) else "a mapping"
 
 
 def _quoted(text: str) -> str:
-    return repr(text if len(text) <= 60 else f"{text[:57]}...")
+    return repr(_cut(text))
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}..."

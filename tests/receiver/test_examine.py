@@ -18,8 +18,8 @@ KEEP = Keep(hash_key=b"key", birth_date=True, state=True, passthrough=True)
 
 NAMES = """
     id team_id user_id client_user_id created_at updated_at activate_by events status details type lab_test
-    price patient_address state patient_details dob data shipment outbound_tracking_number order_id start_at origin
-    iana_timezone passthrough last_event order_transaction event_type
+    price patient_address state patient_details dob data shipment outbound_tracking_number
+    order_id start_at origin iana_timezone passthrough last_event order_transaction event_type
 """
 words = some.sampled_from(NAMES.split())
 kinds = some.sampled_from(["labtest.order.created", "labtest.appointment.updated", "labtest.result.critical"])

@@ -1,10 +1,9 @@
 """One cancellation on its way: the states of a ledger row, and what to do with it next. Pure: the answer of a
 call or a look goes in, what becomes of the row comes out.
 
-    planned ──gate──> sending ──call──> confirmed | refused | failed
-       ^                 │
-       └─ not sent, 429 ─┤
-                         └─ anything else ──> unknown ──look──> confirmed | failed | (gate, a second call) | review
+    planned ──gate──> sending ──call──> unknown ──look──> confirmed | refused | failed
+       ^                 │                 └─ after three looks and a long wait ─> gate, a second call
+       └─ not sent, 429 ─┘
 """
 
 from __future__ import annotations
@@ -115,7 +114,7 @@ def after_look(action: Action, order: Order, now: datetime, patience: Patience) 
 
 
 def _unresolved(action: Action, order: Order, now: datetime, patience: Patience) -> Next:
-    """A call went out and nothing shows that it was applied. A clear no is final; otherwise Junction may still
+    """A call went out and nothing shows that it was applied. A clear no is final; else Junction may still
     apply it: look, wait, look."""
     if action.answer == "refused":
         return End(State.REFUSED, "Junction refused: the status does not allow it")

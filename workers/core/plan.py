@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from enum import Enum
 from functools import cached_property
 
+from workers.core.calendar import Duration
 from workers.core.case import Case
 from workers.core.conditions import Condition, InStatus
 from workers.core.guards import GUARDS, REFUND, guards
@@ -141,12 +142,13 @@ def _rule_plan(policy: Policy, rule: Rule, case: Case, spared: Instants, vetoes:
     would = all_of(_members(policy, rule, case, spared, vetoes))
     wanted = would & _refundable(policy, rule, case)
     key = activation_key(rule, case)
-    due = wanted & Instants.known(hours(policy, rule, case)) & _noticed(rule, case, key, wanted)
     mode, now = policy.mode_of(rule), case.now
+    ahead = _told_ahead(rule, mode)
+    due = wanted & Instants.known(hours(policy, rule, case)) & _noticed(ahead, case, key, wanted)
     first = due.yes.first(now)
     maybe = first if due.certain else due.maybe.first(now)
-    expected = wanted.yes.first(now) if _awaits_notice(rule, case, key) else first
-    notice = _notice(rule, case, key, wanted)
+    expected = wanted.yes.first(now) if ahead and case.notices.get(key) is None else first
+    notice = _notice(ahead, case, key, wanted)
     if f"{_space(mode)}:{key}" in case.decided:
         verdict, first, maybe, expected, notice = Verdict.DECIDED, None, None, None, None
     elif _backlog(rule, case, wanted):
@@ -247,29 +249,27 @@ def psc_permits(policy: Policy, rule: Rule, case: Case) -> Instants:
     return Instants.known(~held)
 
 
-def _noticed(rule: Rule, case: Case, key: str, wanted: Instants) -> Instants:
-    if not _tells(policy, rule):
+def _told_ahead(rule: Rule, mode: Mode) -> Duration | None:
+    """How long ahead the platform is told. Of what a shadow rule would do nobody is told."""
+    return None if mode is Mode.SHADOW or rule.then.action is Act.KEEP else rule.notice
+
+
+def _noticed(ahead: Duration | None, case: Case, key: str, wanted: Instants) -> Instants:
+    if ahead is None:
         return Instants.always()
-    assert rule.notice is not None
     if delivered := case.notices.get(key):
-        return Instants.known(Spans.since(case.calendar.add(delivered, rule.notice)))
+        return Instants.known(Spans.since(case.calendar.add(delivered, ahead)))
     if key not in case.notices and wanted.yes.first(case.now) is None:
         return Instants.unknown()  # only a look can tell whether there is anything to give notice of
     return Instants.never()
 
 
-def _awaits_notice(rule: Rule, case: Case, key: str) -> bool:
-    return rule.notice is not None and case.notices.get(key) is None
-
-
-def _notice(rule: Rule, case: Case, key: str, wanted: Instants) -> Notice | None:
+def _notice(ahead: Duration | None, case: Case, key: str, wanted: Instants) -> Notice | None:
     """The notice still to be sent: so long before the first due instant, or now if that is past."""
-    if rule.notice is None or key in case.notices:
-        return None
     first = wanted.yes.first(case.now)
-    if first is None:
+    if ahead is None or first is None or key in case.notices:
         return None
-    return Notice(key, case.calendar.subtract(first, rule.notice), first)
+    return Notice(key, case.calendar.subtract(first, ahead), first)
 
 
 def _due_since(rule: Rule, case: Case, due: Instants) -> datetime:

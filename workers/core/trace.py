@@ -37,7 +37,7 @@ def trace(policy: Policy, case: Case, plan: Plan) -> Json:
         guards                     name, demands and a moment
         settled, slot, hours       moments: newest event old enough, PSC slot out of the way, hours to act in
         exempt, kept_by            names of exemptions and `keep` rules that protect the order now
-        notice                     length, send_at, due_at, sent, delivered_at; None without one
+        notice                     length, send_at, due_at, sent, delivered_at; None if none is needed
     left_out                       rule and why, for rules that have no part in the plan
 
     A moment is `now` (yes, no, unknown), `becomes` (the first instant at or after now at which it is surely
@@ -117,7 +117,7 @@ def _moment(instants: Instants, now: datetime, needed: bool = True) -> Json:
 
 def _notice(found: RulePlan, case: Case) -> Json | None:
     length = found.rule.notice
-    if length is None:
+    if length is None or found.mode is Mode.SHADOW:
         return None
     return {
         "length": str(length),

@@ -63,7 +63,7 @@ def switched_off_at(connection: Connection, names: Iterable[str]) -> datetime | 
 
 
 def hold(connection: Connection, order_id: str, *, actor: str, reason: str, now: datetime) -> bool:
-    """Keeps an order from being cancelled. False: too late, a call is on its way; the hold stands all the same."""
+    """Keeps an order from being cancelled. False: too late, a call is on its way; the hold stands anyway."""
     in_time = touch(connection, [order_id], now)
     connection.execute(
         insert_or_ignore(connection, holds),

@@ -149,12 +149,14 @@ def record(connection: Connection, arrivals: Sequence[Arrival], now: datetime) -
     for name in refilled:
         _refill(connection, first[name], now)
     _count_duplicates(connection, repeats, now)
-    return [
-        Recorded(accepted.pop(name), "accepted", arrival.state == "new")
-        if (name := arrival.delivery_id) in accepted
-        else Recorded(known[name].id, "duplicate", name in refilled)
-        for arrival in arrivals
-    ]
+    answers = []
+    for arrival in arrivals:
+        name = arrival.delivery_id
+        if name in accepted:
+            answers.append(Recorded(accepted.pop(name), "accepted", waits=arrival.state == "new"))
+        else:
+            answers.append(Recorded(known[name].id, "duplicate", waits=name in refilled))
+    return answers
 
 
 def _insert_new(connection: Connection, arrivals: Iterable[Arrival], now: datetime) -> dict[str, int]:
@@ -180,7 +182,7 @@ def _known(connection: Connection, names: Mapping[str, int]) -> dict[str, Row[st
     query = (
         select(deliveries.c.delivery_id, deliveries.c.id, deliveries.c.state)
         .where(deliveries.c.delivery_id.in_(names))
-        .order_by(deliveries.c.delivery_id)
+        .order_by(deliveries.c.id)  # as workers lock them
         .with_for_update()
     )
     return {row.delivery_id: row for row in connection.execute(query)}
