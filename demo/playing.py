@@ -56,7 +56,10 @@ class Play:
         """Each part as soon as its ending is known. Over when all are, and nothing can follow any more."""
         opened = self.monotonic()
         while not self._is_over():
-            if len(self.parts) < len(self.cast) and self.monotonic() >= opened + len(self.parts) * PLACE_EVERY:
+            if (
+                len(self.parts) < len(self.cast)
+                and self.monotonic() >= opened + len(self.parts) * PLACE_EVERY
+            ):
                 self.parts.append(self._place(self.cast[len(self.parts)]))
             for part in self.parts:
                 self._take_steps(part)

@@ -112,8 +112,8 @@ class Place:
         return f"http://127.0.0.1:{self.web_port}/webhooks/junction"
 
     @property
-    def dashboard_url(self) -> str:
-        return f"http://127.0.0.1:{self.dashboard_port}"
+    def orders_url(self) -> str:
+        return f"http://127.0.0.1:{self.dashboard_port}/orders"
 
     @property
     def sandbox_url(self) -> str:
@@ -196,7 +196,9 @@ class Process:
 
     def obituary(self) -> str:
         said = self._log.read_text(errors="replace").splitlines()[-LAST_LINES:]
-        return "\n".join([f"the {self.name} ended with status {self.ended_with}; {self._log} ends so:", *said])
+        return "\n".join(
+            [f"the {self.name} ended with status {self.ended_with}; {self._log} ends so:", *said]
+        )
 
 
 class Stage:
@@ -284,7 +286,9 @@ class Stage:
         while not holds():
             self.look_after()
             if time.monotonic() > deadline:
-                raise CannotGoOn(f"not everything is up after {START_SECONDS:.0f} s; see {self._folder / 'logs'}")
+                raise CannotGoOn(
+                    f"not everything is up after {START_SECONDS:.0f} s; see {self._folder / 'logs'}"
+                )
             time.sleep(0.1)
 
     def _stop_all(self) -> None:

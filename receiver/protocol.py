@@ -8,7 +8,7 @@ import asyncio
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 LARGEST_FRAME = 64 * 1024  # bytes of a request that are not its body: headers, chunk sizes, trailers
-LONGEST_ARRIVAL = 15.0  # seconds; more than a route allows for a body, for that one can say why it gave up
+LONGEST_ARRIVAL = 15.0  # seconds; more than a route waits for a body, because that one can say why it stops
 
 
 class BoundedProtocol(HttpToolsProtocol):

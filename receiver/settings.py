@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     body_seconds: float = Field(
         default=10.0,
         gt=0,
-        le=60,
+        le=10,
         description="How long a body may take to come; a slower one gets a 408.",
     )
     tolerance_seconds: int = Field(

@@ -25,6 +25,7 @@ from workers.policy_loading import accept, in_brief
 from workers.settings import Settings
 from workers.store import inbox, ledger, orders, policies, processes
 from workers.store.database import open_store, store_time, writing
+from workers.watermark import Watermark
 
 log = structlog.get_logger("clock")
 
@@ -53,16 +54,23 @@ class Clock:
     publish: Callable[[Message], object]
     settings: Settings
     _announced: dict[str, datetime] = field(default_factory=dict)
+    _watermark: Watermark = field(default_factory=Watermark)
     _policy_seen: tuple[float, int] | None = None
     _tidied_at: datetime | None = None
 
     def tick(self) -> None:
+        self.check_store()
         self.read_policy()
         self.replan_stale()
         self.wake_orders()
         self.wake_actions()
         self.sweep_inbox()
         self.tidy()
+
+    def check_store(self) -> None:
+        with writing(self.store) as connection:
+            if not self._watermark.check(connection, store_time(connection)):
+                log.error("the store went back in time; everything is stopped")
 
     def read_policy(self) -> None:
         """Loads the file when it has changed. A wrong one is told with its lines; the old one stays."""
