@@ -18,7 +18,7 @@ help: ## list what you can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: $(RUN) ## play a day of orders through all four processes; ONCE=1 ends when it is over
-	@$(BIN)/python -m workers.demo $(if $(ONCE),--once)
+	@$(BIN)/python -m demo $(if $(ONCE),--once)
 
 test: $(DEV) ## all tests but the browser's, the API fuzzing and the long ones; ARGS="tests/core -x"
 	@$(PYTEST) -m "not browser and not api and not long"

@@ -46,7 +46,7 @@ def ending_of(decisions: Iterable[Mapping[Any, Any]]) -> Told | None:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """An order at the end: what we say of it, and what the sandbox says. `calls`: all that we made about it."""
+    """An order at the end: what we say of it, and what the sandbox says. `calls`: all of ours about it."""
 
     story: Story
     told: Told

@@ -6,6 +6,7 @@ import argparse
 import signal
 import sys
 import time
+from contextlib import ExitStack
 from datetime import UTC, datetime
 
 import httpx
@@ -44,8 +45,10 @@ def main() -> int:
 
 
 def _run(teller: Teller, *, once: bool, dashboard: bool) -> int:
-    with Stage(FOLDER, teller.say, dashboard=dashboard) as stage, Laboratory(stage.place.sandbox_url) as lab:
-        teller.say(f"orders and why: {stage.place.orders_url}")
+    with ExitStack() as stack:
+        with teller.busy("setting the stage"):
+            stage = stack.enter_context(Stage(FOLDER, teller.say, dashboard=dashboard))
+        lab = stack.enter_context(Laboratory(stage.place.sandbox_url))
         lab.trouble_all_webhooks()
         held = _play(teller, stage, lab)
         if not once:
@@ -59,6 +62,7 @@ def _play(teller: Teller, stage: Stage, lab: Laboratory) -> bool:
         stage.look_after()
         time.sleep(PAUSE)
 
+    teller.say(f"the pages, also while it plays: {stage.place.orders_url}")
     teller.say(f"{len(CAST)} orders; every webhook comes twice and in no order, some only at the second try")
     play = Play(CAST, lab, stage.store, lambda: datetime.now(UTC), time.monotonic, pause)
     started = time.monotonic()

@@ -1,4 +1,4 @@
-"""Plays the cast: places the orders one after another, lets things happen to them, and tells how each ends."""
+"""Plays the cast: places the orders one by one, lets things happen to them, and tells how each ends."""
 
 from __future__ import annotations
 

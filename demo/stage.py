@@ -120,7 +120,7 @@ class Place:
         return f"http://127.0.0.1:{self.sandbox_port}"
 
     def environment(self, **more: str) -> dict[str, str]:
-        """What every process is told and, of secrets, only what this one uses. Nothing of ours is passed on."""
+        """What every process is told and, of secrets, only what it uses. Nothing of ours is passed on."""
         return {
             "PATH": os.environ["PATH"],
             "DATABASE_URL": self.database_url,
@@ -217,6 +217,7 @@ class Stage:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._say("stopping everything")
         self._open.close()
 
     def _set_up(self, opening: ExitStack) -> None:

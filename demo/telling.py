@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
+from rich.box import SIMPLE
 from rich.console import Console, RenderableType
-from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -47,6 +47,10 @@ class Teller:
     def warn(self, text: str) -> None:
         self.console.print(Text(text, style="red"), soft_wrap=True)
 
+    def busy(self, text: str) -> AbstractContextManager[object]:
+        """Something that takes a while."""
+        return self.console.status(text)
+
     @contextmanager
     def progress(self, total: int) -> Iterator[Callable[[], None]]:
         """A bar under everything said meanwhile; call what it gives for each step."""
@@ -71,16 +75,17 @@ class Teller:
 
     def summary(self, outcomes: Sequence[Outcome]) -> None:
         """Ours by method, and what the sandbox says of it."""
-        table = Table(title="How it ended", title_justify="left")
-        table.add_column("")
-        for heading in ("orders", *STYLES):
-            table.add_column(heading, justify="right")
+        table = Table(title="How it ended", title_justify="left", box=SIMPLE, padding=0)
+        table.add_column("", no_wrap=True)
+        for heading in ("orders", *STYLES):  # all fit into 80 columns if those of two words break
+            table.add_column(heading, justify="right", no_wrap=" " not in heading)
         for method, name in METHODS.items():
             table.add_row(name, *_counts([one for one in outcomes if one.story.method == method]))
         table.add_section()
         table.add_row("all", *_counts(outcomes), style="bold")
         table.add_row("sandbox", *_counts_of_the_sandbox(outcomes), style="dim")
-        self.console.print(Padding(table, (1, 0)))
+        self.console.print()
+        self.console.print(table)
 
     def verdict(self, outcomes: Sequence[Outcome]) -> bool:
         """Says everything that does not agree; whether all does."""

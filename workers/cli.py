@@ -18,6 +18,7 @@ from workers.sending import SendFailed, send_event
 from workers.store.database import reading
 from workers.store.migrate import upgrade as upgrade_store
 from workers.switches_cli import add_switches
+from workers.whatif_cli import add_what_if
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -27,6 +28,7 @@ app = typer.Typer(
 db = typer.Typer(no_args_is_help=True, help="The database.")
 app.add_typer(db, name="db")
 app.add_typer(policy_app, name="policy")
+add_what_if(policy_app)
 add_switches(app)
 console = Console()
 

@@ -91,9 +91,9 @@ def noun(cls: type) -> str:
 
 def item_name(kind: Any, name: str) -> str:
     """What to call an item of the list `name`: `rules` holds rules, the lists of a condition mere values."""
-    if not is_mapping(kind) or kind is Condition:
-        return name
-    return an(noun(kind))
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return noun(kind)
+    return an(noun(kind)) if is_mapping(kind) and kind is not Condition else name
 
 
 def an(word: str) -> str:

@@ -121,7 +121,7 @@ class TestFile:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How one test went. `failure` says what was expected, what happened, and the rule's tree at that time."""
+    """How one test went. `failure`: what was expected, what happened instead, the rule's tree just then."""
 
     name: str
     failure: str | None

@@ -207,6 +207,24 @@ def wake_stopped(connection: Connection, now: datetime) -> None:
     )
 
 
+def ids_after(
+    connection: Connection, after: str, limit: int, *, only_open: bool, since: datetime | None = None
+) -> list[str]:
+    """Ids of orders in id order, from behind `after`; those placed at or after `since`."""
+    query = select(orders.c.id).where(orders.c.id > after, orders.c.facts_version > 0)
+    if only_open:
+        query = query.where(orders.c.open)
+    if since is not None:
+        query = query.where(orders.c.created_at >= since)
+    return list(connection.execute(query.order_by(orders.c.id).limit(limit)).scalars())
+
+
+def count_since(connection: Connection, since: datetime) -> int:
+    """How many orders were placed at or after `since`."""
+    query = select(func.count()).select_from(orders).where(orders.c.created_at >= since)
+    return connection.execute(query).scalar_one()
+
+
 def count_open(connection: Connection) -> int:
     return connection.execute(select(func.count()).select_from(orders).where(orders.c.open)).scalar_one()
 

@@ -1,0 +1,78 @@
+"""What is counted again and again while somebody watches: cheap questions, each answered by an index."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, Connection, func, select
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
+
+from workers.store.failures import UNSETTLED
+from workers.store.schema import decisions, deliveries, failures, figures, rejections
+
+# What is raised when the database does not answer; other errors are our own mistakes.
+StoreUnreachable = (OperationalError, InterfaceError, NoConnectionFree)
+
+RECENT = timedelta(minutes=10)
+BAD_SIGNATURE = ("signature_wrong", "signature_unsupported", "secret_expired")
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What waits for a person, and since when the newest of each does (UTC). `bad_signatures`: in RECENT."""
+
+    open_failures: int
+    newest_failure_at: datetime | None
+    quarantined: int
+    newest_quarantined_at: datetime | None
+    open_decisions: int
+    newest_open_decision_at: datetime | None
+    bad_signatures: int
+    bad_signatures_before: int
+
+
+def counts(connection: Connection, now: datetime) -> Counts:
+    failed = select(func.count(), func.max(failures.c.at, type_=failures.c.at.type))
+    set_aside = select(func.count(), func.max(deliveries.c.finished_at, type_=deliveries.c.finished_at.type))
+    waiting = select(func.count(), func.max(decisions.c.at, type_=decisions.c.at.type))
+    return Counts(
+        *connection.execute(failed.where(failures.c.state == "open")).one(),
+        *connection.execute(set_aside.where(deliveries.c.state == "quarantined")).one(),
+        *connection.execute(waiting.where(decisions.c.state == "open")).one(),
+        _bad_signatures(connection, rejections.c.minute > now - RECENT),
+        _bad_signatures(
+            connection, rejections.c.minute > now - 2 * RECENT, rejections.c.minute <= now - RECENT
+        ),
+    )
+
+
+def _bad_signatures(connection: Connection, *when: ColumnElement[bool]) -> int:
+    total = select(func.coalesce(func.sum(rejections.c.count), 0))
+    return connection.execute(total.where(rejections.c.reason.in_(BAD_SIGNATURE), *when)).scalar_one()
+
+
+def failures_mark(connection: Connection) -> object:
+    """Differs whenever a failure came or was settled."""
+    marks = select(
+        func.max(failures.c.id),
+        func.max(failures.c.resolved_at),
+        select(func.count()).where(failures.c.state.in_(UNSETTLED)).scalar_subquery(),
+    )
+    return tuple(connection.execute(marks).one())
+
+
+def figures_between(
+    connection: Connection, prefix: str, since: datetime, until: datetime
+) -> dict[str, dict[datetime, int]]:
+    """The counters whose series begins with `prefix`, from `since` on and before `until`: series -> minute -> value."""
+    query = select(figures).where(
+        figures.c.minute >= since,
+        figures.c.minute < until,
+        figures.c.series.startswith(prefix, autoescape=True),
+    )
+    found: dict[str, dict[datetime, int]] = {}
+    for row in connection.execute(query):
+        found.setdefault(row.series, {})[row.minute] = row.value
+    return found
