@@ -72,11 +72,11 @@ def wrong_with(outcome: Outcome) -> Iterator[str]:
     cancels = [call for call in outcome.calls if call.operation == "cancel_order"]
     applied = [call for call in cancels if call.applied]
     if len(applied) != (told.ending is Ending.CANCELLED):
-        yield f"we say {told.ending}, the sandbox cancelled it {len(applied)} times"
+        yield f"we say {told.ending}; cancellations at the sandbox: {len(applied)}"
     if applied and cancels[-1] is not applied[0]:
         yield "called again after the cancellation had been applied"
     if bool(cancels) != (told.ending in CALLED_IN):
-        yield f"we say {told.ending}, the sandbox got {len(cancels)} calls to cancel it"
+        yield f"we say {told.ending}; calls to cancel it at the sandbox: {len(cancels)}"
     slots = sum(call.operation == "cancel_psc_appointment" and call.applied for call in outcome.calls)
     if slots != story.slot_goes:
-        yield f"its appointment was cancelled {slots} times"
+        yield f"cancellations of its appointment at the sandbox: {slots}"

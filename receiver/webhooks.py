@@ -10,8 +10,9 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from starlette.types import Receive, Scope, Send
 
@@ -130,22 +131,22 @@ class JunctionWebhook:
 
 def examine(verified: Verified, body: bytes, keep: Keep) -> Arrival:
     """What of a verified delivery is to be stored: no content if it cannot be read or is another team's."""
-    arrival = Arrival(
+    arrival = partial(
+        Arrival,
         delivery_id=verified.delivery_id,
         signed_at=verified.signed_at,
         secret_label=verified.secret.label,
         size=len(body),
         sha256=hashlib.sha256(body).hexdigest(),
-        state="unreadable",
     )
     try:
         trimmed = trim(_parsed(body), keep)
     except Unreadable:
-        return arrival
-    arrival = replace(arrival, event_type=trimmed.event_type, team_id=trimmed.team_id)
+        return arrival(state="unreadable")
+    about = {"event_type": trimmed.event_type, "team_id": trimmed.team_id}
     if trimmed.team_id != verified.secret.team_id:
-        return replace(arrival, state="foreign")
-    return replace(arrival, state="new", order_id=trimmed.order_id, body=trimmed.body)
+        return arrival(state="foreign", **about)
+    return arrival(state="new", **about, order_id=trimmed.order_id, body=trimmed.body)
 
 
 def _parsed(body: bytes) -> object:
@@ -161,17 +162,15 @@ def _parsed(body: bytes) -> object:
 def _is_deeper_than(depth: int, payload: object) -> bool:
     level = [payload]
     for _ in range(depth):
-        level = [inner for value in level for inner in _inside(value)]
-    return bool(level)
-
-
-def _inside(value: object) -> Iterable[object]:
-    match value:
-        case dict():
-            return value.values()
-        case list():
-            return value
-    return ()
+        level = [
+            inner
+            for value in level
+            if isinstance(value, dict | list)
+            for inner in (value.values() if isinstance(value, dict) else value)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _says_json(headers: Iterable[tuple[bytes, bytes]]) -> bool:

@@ -233,7 +233,7 @@ def _back(connection: Connection, action: Action, now: datetime, wait: float, wh
     ledger.move(connection, action, state, now, next_at=at, reason=why, posts=action.posts - 1)
 
 
-# --- endings -------------------------------------------------------------------------------------------------
+# --- endings ---------------------------------------------------------------------------------------------
 
 
 def _confirm(connection: Connection, action: Action, proof: Confirm, now: datetime) -> int | None:

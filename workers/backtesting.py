@@ -86,7 +86,7 @@ def forecast(
     return sorted(found, key=lambda coming: (coming.at, coming.order_id))
 
 
-# --- in the processes that do the work --------------------------------------------------------------------
+# --- in the processes that do the work -------------------------------------------------------------------
 
 
 def _backtest_some(policy: Policy, cases: Sequence[Case], until: datetime) -> Backtest:
@@ -142,7 +142,7 @@ def _forecast_some(policy: Policy, cases: Sequence[Case], until: datetime) -> li
     ]
 
 
-# --- sharing the work ----------------------------------------------------------------------------------------
+# --- sharing the work ------------------------------------------------------------------------------------
 
 
 def _on_all_cores(
@@ -163,7 +163,7 @@ def _on_all_cores(
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         waiting = [(pool.submit(work, policy, chunk, until), len(chunk)) for chunk in first]
         while waiting:
-            more = islice(chunks, max(0, 2 * workers - len(waiting)))  # never all at once
+            more = islice(chunks, 2 * workers - len(waiting))
             waiting += [(pool.submit(work, policy, chunk, until), len(chunk)) for chunk in more]
             future, size = waiting.pop(0)
             yield future.result()

@@ -57,7 +57,7 @@ _NOT_ENABLED = re.compile(r"not enabled", re.IGNORECASE)
 T = TypeVar("T")
 
 
-# --- what may come back ---------------------------------------------------------------------------------
+# --- what may come back ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,7 +181,7 @@ class Window:
     end: datetime
 
 
-# --- the address and the key ----------------------------------------------------------------------------
+# --- the address and the key -----------------------------------------------------------------------------
 
 
 class WrongAddress(ValueError):
@@ -215,7 +215,7 @@ def check_address(base_url: str, api_key: str) -> None:
         raise WrongAddress(f"{url.host} does not take a {environment} key of region {region}")
 
 
-# --- the client -----------------------------------------------------------------------------------------
+# --- the client ------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -493,7 +493,7 @@ def _report(permits: Permits, permit: Granted, reply: _Reply | _Lost) -> None:
                 permits.back_off(reply.quiet_for)
 
 
-# --- one exchange ---------------------------------------------------------------------------------------
+# --- one exchange ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -624,7 +624,7 @@ def _retry_after(text: str, now: datetime) -> float | None:
     return min(max(wait, SHORTEST_WAIT), LONGEST_WAIT)
 
 
-# --- reading --------------------------------------------------------------------------------------------
+# --- reading ---------------------------------------------------------------------------------------------
 
 # What a body says, seen at a time; None when it does not say it.
 Reader: TypeAlias = Callable[[object, datetime], T | None]

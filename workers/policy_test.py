@@ -24,7 +24,7 @@ from workers.core.words import Word, Zone
 from workers.policy_file import Mistakes, locate, parse, suggestion
 from workers.policy_lint import Finding, Tested
 
-# --- what a test file may hold -----------------------------------------------------------------------------
+# --- what a test file may hold ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ class TestFile:
     policy_file: Annotated[str | None, "the policy they are about, for people"] = None
 
 
-# --- running one -------------------------------------------------------------------------------------------
+# --- running one -----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +175,7 @@ def _differences(want: Happening | None, got: Happening | None) -> Iterator[str]
     for name in (part.name for part in fields(Happening)):
         wanted, found = (_shown(getattr(it, name, None)) for it in (want, got))
         if wanted != found and not (name == "mode" and None in {want, got}):
-            yield f"{name:6}  expected {wanted:20}  actual {found}"
+            yield f"{name:6}  expected {wanted:28}  actual {found}"
 
 
 def _explained(scenario: Scenario, policy: Policy, first: Happening) -> str:
@@ -183,7 +183,8 @@ def _explained(scenario: Scenario, policy: Policy, first: Happening) -> str:
     world.run(until=first.at)
     case = world.case(first.at)
     traced = trace(policy, case, plan(policy, case))
-    traced["rules"] = [rule for rule in traced["rules"] if rule["rule"] == first.rule]
+    for key in ("rules", "left_out"):
+        traced[key] = [rule for rule in traced[key] if rule["rule"] == first.rule]
     return render_text(traced, policy.time.zone.info, full=True)
 
 
@@ -221,9 +222,9 @@ def _wrong_moment(moment: Moment) -> str | None:
     return None
 
 
-# --- the world of one test ---------------------------------------------------------------------------------
+# --- the world of one test -------------------------------------------------------------------------------
 
-TEAM = "team"
+ORDER, TEAM = "under-test", "team"
 
 
 class _World:
@@ -261,7 +262,7 @@ class _World:
         )
         held = [moment.hold for moment in moments if moment.hold is not None]
         return Case(
-            order=Order("order", self._facts(history), history, self._slots(moments)),
+            order=Order(ORDER, self._facts(history), history, self._slots(moments)),
             now=now,
             calendar=self._calendar,
             environment=self._policy.environment,
@@ -379,7 +380,7 @@ class _World:
         slots.append(
             Appointment(
                 id=known.id if known else f"appointment-{len(slots) + 1}",
-                order_id="order",
+                order_id=ORDER,
                 kind=kind,
                 provider=str(news.provider or (known.provider if known else usual)),
                 status=news.status,

@@ -153,7 +153,7 @@ def diff(
         console.print(line, highlight=False, markup=False)
 
 
-# --- what is shown -------------------------------------------------------------------------------------------
+# --- what is shown ---------------------------------------------------------------------------------------
 
 
 def _backtest_table(result: Backtest, since: str) -> Table:
@@ -218,7 +218,7 @@ def _progress(what: str, total: int | None) -> Iterator[Tell]:
         yield lambda done: bar.advance(task, done)
 
 
-# --- what is read ---------------------------------------------------------------------------------------------
+# --- what is read ----------------------------------------------------------------------------------------
 
 
 def _policy(connection: Connection, path: Path | None) -> Policy:

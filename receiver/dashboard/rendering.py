@@ -68,19 +68,18 @@ def make_environment() -> Environment:
 
 
 def render_block(environment: Environment, template: str, block: str, shown: Mapping[str, Any]) -> str | None:
-    """One block of a template, parents' blocks included; None if there is none of that name."""
-    found = environment.get_template(template)
-    context = found.new_context(dict(shown))
-    while block not in found.blocks:
-        parent = found.module.__dict__.get("parent")  # never reached: see _blocks
-        if parent is None:
-            return None
-    return "".join(found.blocks[block](context))
+    """One block of a template or of what stands around every page; None if there is none of that name."""
+    for name in (template, "base.html"):
+        found = environment.get_template(name)
+        if block in found.blocks:
+            return "".join(found.blocks[block](found.new_context(dict(shown))))
+    return None
 
 
 @pass_context
 def live(context: Context, topic: str, block: str) -> Markup:
     """The attributes of a region that shows `block` anew when something happens to `topic`."""
+    context["topics"].add(topic)
     return Markup(
         'id="{block}" data-live hx-get="{here}" hx-trigger="live:{topic} from:body" hx-swap="innerMorph"'
     ).format(block=block, here=context["here"], topic=topic)

@@ -9,7 +9,7 @@ import pytest
 
 from workers.core.calendar import Duration
 from workers.core.case import Case
-from workers.core.guards import GUARDS
+from workers.core.conditions import SignalStands
 from workers.core.order import Appointment, Order
 from workers.core.plan import RulePlan, Verdict, plan
 from workers.core.policy import Act, Include, Policy, Refund, Rule
@@ -63,10 +63,6 @@ def test_an_ordinary_order_is_cancelled(method: str, step: str, an_order: Orders
 
 def test_a_status_nobody_has_seen_is_never_cancelled(an_order: Orders, verdict: Verdicts) -> None:
     assert verdict(an_order("lab_is_on_strike", after=["ordered"])) is not Verdict.DUE
-
-
-def test_a_keep_rule_and_a_hold_need_no_status() -> None:
-    assert GUARDS[Act.KEEP] == ()
 
 
 def test_an_order_whose_method_is_disputed_is_left_alone(
@@ -229,8 +225,6 @@ def test_a_rule_may_include_scheduled_orders(
     a_rule: Callable[..., Rule],
     a_case: Callable[..., Case],
 ) -> None:
-    from workers.core.conditions import SignalStands
-
     order = an_order(activate_by=date(2026, 11, 20))
     case = a_case(order, signals={"order.mistake": order.created_at})
     when = SignalStands("order.mistake")

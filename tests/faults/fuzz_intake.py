@@ -220,7 +220,7 @@ def main(how_many: int = 5000, seed: int = 1) -> int:
         problems = verdict(receiver, found)
         with reading(receiver.store) as connection:
             states = connection.execute(select(deliveries.c.state, func.count()).group_by(deliveries.c.state))
-            rows = dict(states.all())
+            rows: dict[str, int] = dict(states.all())
         for what, count in sorted(found.items()):
             print(f"{count:7} {what}")
         print(f"{how_many} requests in {seconds:.0f} s; rows: {rows}")

@@ -55,7 +55,7 @@ def underlined(mistake: Mistake) -> str:
     return mistake.excerpt[mistake.column - 1 : mistake.end_column - 1]
 
 
-# --- what is right ----------------------------------------------------------------------------------------
+# --- what is right ---------------------------------------------------------------------------------------
 
 
 def test_everything_left_out_has_its_default() -> None:
@@ -142,7 +142,7 @@ def test_a_loaded_policy_knows_the_hash_of_its_bytes(tmp_path: Path) -> None:
     assert loaded == Loaded(read(SMALL), SMALL, hashlib.sha256(SMALL.encode()).hexdigest())
 
 
-# --- what is wrong ------------------------------------------------------------------------------------------
+# --- what is wrong ---------------------------------------------------------------------------------------
 
 
 def test_all_seven_mistakes_of_a_file_are_found_at_once() -> None:
@@ -369,7 +369,7 @@ def test_nobody_reads_more_than_some_hundred_mistakes() -> None:
     assert found[-1].message == "too many mistakes to go on"
 
 
-# --- what is no policy at all -----------------------------------------------------------------------------
+# --- what is no policy at all ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -425,7 +425,7 @@ def test_a_file_that_cannot_be_opened_says_why(tmp_path: Path) -> None:
                 pytest.fail(f"read {path!r}")
 
 
-# --- whatever is written -------------------------------------------------------------------------------------
+# --- whatever is written ---------------------------------------------------------------------------------
 
 
 def assert_places_are_inside(text: str, result: Policy | Mistakes) -> None:
@@ -513,7 +513,7 @@ def misspelt(word: str, at: int, how: str) -> str:
             return word + "s"
 
 
-# --- what `policy check` prints ------------------------------------------------------------------------------
+# --- what `policy check` prints --------------------------------------------------------------------------
 
 
 def check(*arguments: str) -> tuple[int, str]:

@@ -106,14 +106,14 @@ class RawServer:
 
     def __enter__(self) -> Self:
         self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(0.02)
         self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
         self._start(self._accept)
         return self
 
     def __exit__(self, *_: object) -> None:
         self.over.set()
-        self._listener.shutdown(socket.SHUT_RDWR)
-        for thread in self._threads:
+        for thread in self._threads:  # grows while the first of them, which accepts, is waited for
             thread.join()
         self._listener.close()
 
@@ -132,11 +132,16 @@ class RawServer:
         thread.start()
 
     def _accept(self) -> None:
-        with suppress(OSError):  # the end of the test
-            while True:
+        """Until the test is over and nobody waits at the door any more."""
+        while True:
+            try:
                 connection, _ = self._listener.accept()
-                self.connections += 1
-                self._start(self._serve, connection)
+            except TimeoutError:
+                if self.over.is_set():
+                    return
+                continue
+            self.connections += 1
+            self._start(self._serve, connection)
 
     def _serve(self, connection: socket.socket) -> None:
         with connection, suppress(OSError):  # the client may well leave first
@@ -352,6 +357,29 @@ def test_each_call_has_a_connection_of_its_own() -> None:
         for _ in range(3):
             assert isinstance(cancelled(junction), Accepted)
     assert server.connections == len(server.requests) == 3
+
+
+def test_a_request_is_complete_in_itself_and_asks_for_nothing_fancy() -> None:
+    with (
+        RawServer(answer(HEAD + b"content-length: 2\r\n\r\n{}")) as server,
+        a_junction(server.url) as junction,
+    ):
+        cancelled(junction)
+    (request,) = server.requests
+    line, *headers = request.decode().lower().split("\r\n")
+    assert line == f"post /v3/order/{ORDER}/cancel http/1.1"
+    assert {f"x-vital-api-key: {KEY}", "connection: close", "accept-encoding: identity"} <= set(headers)
+
+
+def test_a_proxy_named_by_the_environment_never_sees_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    with RawServer(answer()) as proxy, RawServer(answer()) as server:
+        for name in ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy"):
+            monkeypatch.setenv(name, proxy.url)
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        with a_junction(server.url) as junction:
+            cancelled(junction)
+    assert (proxy.connections, server.connections) == (0, 1)
 
 
 # --- the meaning of each answer ---------------------------------------------------------------------------

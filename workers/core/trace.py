@@ -209,7 +209,7 @@ _LABELS = {verdict.value: verdict.value.upper() for verdict in Verdict} | {Verdi
 def render_text(traced: Json, zone: ZoneInfo, *, full: bool = False) -> str:
     """The trace as a tree, its times by the clocks of `zone`; a year only where it is not the present one.
 
-    A rule that says no is one line, unless the tree is to be `full`.
+    A rule that says no is one line, and one that has no part is left out, unless the tree is to be `full`.
     """
     head = f"order {traced['order']} {traced['method'] or 'of unknown method'}, {traced['status']}"
     lines = [head + (f" since {traced['since']}" if traced["since"] else "")]
@@ -218,6 +218,8 @@ def render_text(traced: Json, zone: ZoneInfo, *, full: bool = False) -> str:
         lines.append(f" {rule['rule']:{width}}  {_LABELS[rule['verdict']]:8}  {_headline(rule)}".rstrip())
         if full or rule["verdict"] != Verdict.NO.value:
             lines += _tree(rule)
+    if full:
+        lines += [f" {left['rule']:{width}}  LEFT OUT  {left['why']}" for left in traced["left_out"]]
     lines.append(f"next look: {traced['next_look'] or 'only when something new is heard'}")
     year = _local(traced["at"], zone).year
     return _INSTANT.sub(lambda found: _clock(_local(found[0], zone), year), "\n".join(lines))
@@ -240,7 +242,8 @@ def _tree(rule: Json) -> list[str]:
     rows = [*_rows(rule["when"], "   "), *_rows(rule["unless"], "   unless ")]
     needs = [(guard["demands"], guard) for guard in rule["guards"]]
     needs += [("order settled", rule["settled"]), ("PSC slot out of the way", rule["slot"])]
-    needs += [("hours to act in", rule["hours"])]
+    if all(condition["now"] == "yes" for condition in rule["when"]):
+        needs.append(("hours to act in", rule["hours"]))
     rows += [(f"   needs {text}", _state(part)) for text, part in needs if part["now"] != "yes"]
     if notice := rule["notice"]:
         rows.append((f"   notice {notice['length']} ahead", _told(notice)))

@@ -63,6 +63,9 @@ class Arrival:
     body: Mapping[str, Any] | None = None
 
 
+ARRIVAL_COLUMNS = tuple(field.name for field in fields(Arrival))
+
+
 @dataclass(frozen=True, slots=True)
 class Recorded:
     """What became of an arrival; when it `waits` for a worker, its row's `id` should be announced."""
@@ -173,7 +176,7 @@ def _insert_new(connection: Connection, arrivals: Iterable[Arrival], now: dateti
 
 
 def _values(arrival: Arrival) -> dict[str, Any]:
-    return {field.name: getattr(arrival, field.name) for field in fields(arrival)}
+    return {name: getattr(arrival, name) for name in ARRIVAL_COLUMNS}
 
 
 def _known(connection: Connection, names: Mapping[str, int]) -> dict[str, Row[str, int, str]]:

@@ -1,0 +1,214 @@
+"""The dashboard as an ASGI application, put together from the desk and the pages."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import Any
+from urllib.parse import unquote
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.middleware.gzip import GZipMiddleware
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from receiver.dashboard.auth import LOGIN, Door
+from receiver.dashboard.desk import Desk
+from receiver.dashboard.live import Hub
+from receiver.dashboard.page import Address, Page
+from receiver.dashboard.pages import PAGES
+from receiver.dashboard.rendering import make_environment, render_block, send_asset
+from receiver.dashboard.security import SAFE, Guard
+from receiver.dashboard.shell import shell_page
+from receiver.dashboard.visit import NOTICE_COOKIE, Visit
+from workers.store.users import may
+from workers.store.watch import StoreUnreachable
+
+log = logging.getLogger(__name__)
+
+THEMES = ("auto", "light", "dark")
+RETRY_STREAM_SECONDS = "30"
+
+
+def create_app(desk: Desk, pages: Sequence[Page] = PAGES) -> Starlette:
+    """`app.state.hub` must be stopped before the server waits for its answers to end (main.py does)."""
+    return Dashboard(desk, pages).as_starlette()
+
+
+class Dashboard:
+    """One request after another: is there a session, who answers, and what if something goes wrong."""
+
+    def __init__(self, desk: Desk, pages: Sequence[Page]) -> None:
+        self.desk = desk
+        self.pages = pages
+        self.environment = make_environment()
+        self.environment.globals |= {
+            "pages": pages,
+            "environment_name": desk.settings.environment,
+        }
+        self.door = Door(desk, self.show)
+        marks = {name: mark for page in [*pages, shell_page(pages)] for name, mark in page.topics.items()}
+        self.hub = Hub(desk, marks)
+
+    def as_starlette(self) -> Starlette:
+        addresses = [address for page in [*self.pages, shell_page(self.pages)] for address in page.addresses]
+        app = Starlette(
+            routes=[
+                Route("/livez", livez),
+                Route("/static/{name}", send_asset),
+                Route(LOGIN, self.login, methods=["GET", "POST"]),
+                Route("/logout", self.logout, methods=["POST"]),
+                Route("/stream", self.stream),
+                *(self.route(address) for address in addresses),
+                Route("/{anything:path}", self.endpoint(Address("", get=_nothing_here))),
+            ],
+            middleware=[
+                Middleware(Guard, origin=self.desk.settings.dashboard_origin),
+                Middleware(GZipMiddleware, minimum_size=1000),
+            ],
+            exception_handlers={HTTPException: self.on_http_error},
+            lifespan=self.lifespan,
+        )
+        app.router.redirect_slashes = False
+        app.state.hub = self.hub
+        return app
+
+    @asynccontextmanager
+    async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
+        collecting = asyncio.create_task(self.hub.collect())
+        yield
+        self.hub.stop()
+        collecting.cancel()
+
+    # --- answering ---------------------------------------------------------------------------------------
+
+    def route(self, address: Address) -> Route:
+        methods = [name for name, handler in (("GET", address.get), ("POST", address.post)) if handler]
+        return Route(address.path, self.endpoint(address), methods=methods)
+
+    def endpoint(self, address: Address) -> Callable[[Request], Any]:
+        async def answer(request: Request) -> Response:
+            form = await fields_of(request)
+            return await self.safely(request, partial(self.answer, address, request, form))
+
+        return answer
+
+    def answer(self, address: Address, request: Request, form: Mapping[str, str]) -> Response:
+        now = self.desk.now()
+        session = self.door.session(request, now, somebody_acts="hx-request" not in request.headers)
+        if session is None:
+            return self.door.turn_away(request)
+        visit = Visit(self.desk, request, session, now, form, self.render)
+        if request.method in SAFE:
+            assert address.get is not None
+            return address.get(visit)
+        if not may(session.role, address.role):
+            raise HTTPException(403, f"This takes the role {address.role}; yours is {session.role}.")
+        assert address.post is not None
+        response = address.post(visit)
+        self.desk.forget()
+        return response
+
+    async def safely(self, request: Request, work: Callable[[], Response]) -> Response:
+        """Runs what may block in a thread. A mistake of ours is logged; the visitor gets a number to ask for."""
+        try:
+            return await run_in_threadpool(work)
+        except HTTPException as error:
+            return self.on_http_error(request, error)
+        except StoreUnreachable:
+            log.warning("the store does not answer", exc_info=True)
+            return self.error(request, 503, "The database does not answer. Nothing is lost; try again soon.")
+        except Exception:
+            log.exception("request %s failed", request.scope["request_id"])
+            return self.error(request, 500, "This went wrong on our side, and the log has it under the number below.")
+
+    def on_http_error(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        return self.error(request, error.status_code, error.detail)
+
+    def error(self, request: Request, status: int, text: str) -> Response:
+        return self.show(request, "error.html", status, {"status": status, "text": text})
+
+    # --- coming and going ----------------------------------------------------------------------------------
+
+    async def login(self, request: Request) -> Response:
+        if request.method in SAFE:
+            return await self.safely(request, partial(self.door.login_form, request))
+        form = await fields_of(request)
+        return await self.safely(request, partial(self.door.sign_in, request, form, self.desk.now()))
+
+    async def logout(self, request: Request) -> Response:
+        if session := await run_in_threadpool(self.door.session, request, self.desk.now()):
+            self.hub.close(session.id)
+        return await self.safely(request, partial(self.door.sign_out, request))
+
+    async def stream(self, request: Request) -> Response:
+        find = partial(self.door.session, request, somebody_acts=False)
+        session = await run_in_threadpool(find, now=self.desk.now())
+        if session is None:
+            return PlainTextResponse("Sign in first.\n", 401)
+        stream = self.hub.open(session.id, request.query_params.get("topics", "").split(","))
+        if stream is None:
+            return PlainTextResponse("Too many tabs.\n", 503, headers={"retry-after": RETRY_STREAM_SECONDS})
+        return StreamingResponse(
+            self.hub.messages(stream, lambda: find(now=self.desk.now()) is not None),
+            media_type="text/event-stream",
+            headers={"cache-control": "no-store", "x-accel-buffering": "no"},
+        )
+
+    # --- showing -------------------------------------------------------------------------------------------
+
+    def render(self, visit: Visit, template: str, status: int, shown: Mapping[str, Any]) -> Response:
+        request = visit.request
+        everything = {
+            **shown,
+            "visit": visit,
+            "now": visit.now,
+            "here": request.url.path + (f"?{request.url.query}" if request.url.query else ""),
+            "topics": set(),
+            "theme": theme_of(request),
+            "notice": unquote(request.cookies.get(NOTICE_COOKIE, "")),
+            "shell": self.desk.shell(visit.now),
+        }
+        _, _, region = request.headers.get("hx-target", "").partition("#")
+        if "hx-request" in request.headers and region:
+            html = render_block(self.environment, template, region, everything)
+            if html is not None:
+                return HTMLResponse(html, status)
+        response = HTMLResponse(self.environment.get_template(template).render(everything), status)
+        if NOTICE_COOKIE in request.cookies:
+            response.delete_cookie(NOTICE_COOKIE)
+        return response
+
+    def show(self, request: Request, template: str, status: int, shown: Mapping[str, Any]) -> Response:
+        """A page that needs neither session nor store."""
+        everything = {**shown, "theme": theme_of(request), "request_id": request.scope["request_id"]}
+        return HTMLResponse(self.environment.get_template(template).render(everything), status)
+
+
+async def livez(_request: Request) -> Response:
+    return PlainTextResponse("ok\n")
+
+
+async def fields_of(request: Request) -> dict[str, str]:
+    """The fields of a form; files are none."""
+    if request.method in SAFE:
+        return {}
+    form = await request.form()
+    return {name: value for name, value in form.items() if isinstance(value, str)}
+
+
+def theme_of(request: Request) -> str:
+    theme = request.cookies.get("theme", "auto")
+    return theme if theme in THEMES else "auto"
+
+
+def _nothing_here(_visit: Visit) -> Response:
+    raise HTTPException(404, "There is nothing at this address.")
