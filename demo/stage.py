@@ -17,7 +17,6 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
-from uuid import uuid4
 
 from sqlalchemy import Engine
 
@@ -28,6 +27,7 @@ from workers.store.migrate import upgrade
 
 ROOT = Path(__file__).parent.parent
 POLICY = Path(__file__).parent / "policy.yaml"
+TEAM_ID = "6b1c9a52-7f1e-4a53-9f0c-2f5c8d1f0a11"  # that of examples/kit-ordered.json
 USUAL_PORTS = (8000, 8001, 8300)  # receiver, dashboard, sandbox
 
 START_SECONDS = 30.0  # on a slow machine; else two
@@ -97,7 +97,7 @@ class Place:
             web_port=web,
             dashboard_port=dashboard,
             sandbox_port=sandbox,
-            team_id=str(uuid4()),
+            team_id=TEAM_ID,
             junction_key=f"sk_us_{secrets.token_urlsafe(24)}",
             webhook_secret=f"whsec_{b64encode(secrets.token_bytes(24)).decode()}",
             hash_key=secrets.token_hex(32),
@@ -112,8 +112,12 @@ class Place:
         return f"http://127.0.0.1:{self.web_port}/webhooks/junction"
 
     @property
+    def dashboard_url(self) -> str:
+        return f"http://127.0.0.1:{self.dashboard_port}"
+
+    @property
     def orders_url(self) -> str:
-        return f"http://127.0.0.1:{self.dashboard_port}/orders"
+        return f"{self.dashboard_url}/orders"
 
     @property
     def sandbox_url(self) -> str:
@@ -260,7 +264,10 @@ class Stage:
         web = place.environment(
             AUTOCANCEL_WEBHOOK_SECRETS=f"demo={place.webhook_secret}", AUTOCANCEL_PORT=str(place.web_port)
         )
-        dashboard = place.environment(AUTOCANCEL_DASHBOARD_PORT=str(place.dashboard_port))
+        dashboard = place.environment(
+            AUTOCANCEL_DASHBOARD_PORT=str(place.dashboard_port),
+            AUTOCANCEL_DASHBOARD_ORIGIN=place.dashboard_url,
+        )
         described = [
             ("sandbox", "sandbox.main", {"PATH": os.environ["PATH"]}, sandbox),
             ("receiver", "receiver.main", web, ()),

@@ -64,7 +64,5 @@ def create_app(
         ],
         lifespan=lifespan,
     )
-    app.router.redirect_slashes = (
-        False  # senders take a redirect for a failure; "not found" says what is wrong
-    )
+    app.router.redirect_slashes = False  # to a sender a redirect is a failure too, and says less
     return app

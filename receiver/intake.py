@@ -159,12 +159,16 @@ class Intake:
         try:
             if len(arrivals) < len(batch):
                 inbox.check(self._store)
-            recorded = iter(inbox.commit(self._store, arrivals, self._clock()) if arrivals else [])
+            recorded = iter(self._record(arrivals) if arrivals else [])
         except Exception as error:  # noqa: BLE001 - whatever it is, senders come again and the writer lives on
             log.error("inbox_not_written", error=type(error).__name__, rows=len(arrivals))
             return [FAILED] * len(batch)
-        self._metrics.batch_rows.observe(len(arrivals))
         return [next(recorded) if waiting.arrival else None for waiting in batch]
+
+    def _record(self, arrivals: Sequence[Arrival]) -> Sequence[Recorded]:
+        recorded = inbox.commit(self._store, arrivals, self._clock())
+        self._metrics.batch_rows.observe(len(arrivals))
+        return recorded
 
     def _write_down_turned_away(self) -> None:
         with self._wake:

@@ -24,7 +24,7 @@ from workers.store.inbox import Arrival, Recorded
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
-DEEPEST = 64  # levels of nesting; an order has seven
+DEEPEST = 64  # levels of nesting, far more than any real event has
 OVERSHOOT = 1 << 20  # bytes read and dropped past the limit, so that a sender just too big sees our answer
 CLOSE: Headers = ((b"connection", b"close"),)  # what else comes on this connection is not worth reading
 COME_AGAIN: Headers = ((b"retry-after", b"5"),)  # seconds, as Junction's own second attempt
@@ -143,10 +143,10 @@ def examine(verified: Verified, body: bytes, keep: Keep) -> Arrival:
         trimmed = trim(_parsed(body), keep)
     except Unreadable:
         return arrival(state="unreadable")
-    about = {"event_type": trimmed.event_type, "team_id": trimmed.team_id}
+    arrival = partial(arrival, event_type=trimmed.event_type, team_id=trimmed.team_id)
     if trimmed.team_id != verified.secret.team_id:
-        return arrival(state="foreign", **about)
-    return arrival(state="new", **about, order_id=trimmed.order_id, body=trimmed.body)
+        return arrival(state="foreign")
+    return arrival(state="new", order_id=trimmed.order_id, body=trimmed.body)
 
 
 def _parsed(body: bytes) -> object:

@@ -12,7 +12,15 @@ ROOT = Path(__file__).parent.parent
 FROM_THE_ENGINE = {
     "receiver": {"workers.messages", "workers.store", "workers.core"},
     "receiver/main.py": {"workers.broker"},  # puts the process together
-    "receiver/dashboard": {"workers.policy_file"},  # shows the rules
+    # shows the rules, why an order is left alone, what waits in the queues, and which version runs
+    "receiver/dashboard": {
+        "workers.policy_file",
+        "workers.explaining",
+        "workers.queues",
+        "workers.version",
+    },
+    "receiver/dashboard/settings.py": {"workers.configuration"},  # what the settings of all processes share
+    "receiver/dashboard/main.py": {"workers.broker", "workers.configuration", "workers.logs"},  # as main.py
 }
 
 

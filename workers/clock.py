@@ -8,7 +8,7 @@ from __future__ import annotations
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -29,7 +29,6 @@ from workers.watermark import Watermark
 
 log = structlog.get_logger("clock")
 
-ANNOUNCED_FOR = timedelta(seconds=60)  # after so long a message counts as lost and is sent again
 DUE_AT_ONCE = 500
 DELIVERIES_A_MESSAGE = 100
 REPLANNED_AT_ONCE = 200
@@ -53,10 +52,15 @@ class Clock:
     store: Engine
     publish: Callable[[Message], object]
     settings: Settings
-    _announced: dict[str, datetime] = field(default_factory=dict)
+    _announced: dict[Hashable, datetime] = field(default_factory=dict)
     _watermark: Watermark = field(default_factory=Watermark)
     _policy_seen: tuple[float, int] | None = None
     _tidied_at: datetime | None = None
+
+    @property
+    def announced_for(self) -> timedelta:
+        """After so long a message counts as lost, and is sent again."""
+        return timedelta(seconds=self.settings.lease_seconds)
 
     def tick(self) -> None:
         self.check_store()
@@ -101,7 +105,7 @@ class Clock:
         with writing(self.store) as connection:
             now = store_time(connection)
             due = orders.due(connection, now, DUE_AT_ONCE)
-            orders.announce(connection, due, now + ANNOUNCED_FOR)
+            orders.announce(connection, due, now + self.announced_for)
         for order_id in due:  # one a message: each costs calls to Junction
             self.publish(EvaluateOrders([order_id]))
 
@@ -109,14 +113,16 @@ class Clock:
         with writing(self.store) as connection:
             now = store_time(connection)
             due = ledger.due(connection, now, DUE_AT_ONCE)
-        self._once(now, [Act(action_id) for action_id in due])
+        # A row that was put off since is another occasion: it is not kept waiting by what was said before.
+        self._once(now, {(id_, since): Act(id_) for id_, since in due.items()})
 
     def sweep_inbox(self) -> None:
         with writing(self.store) as connection:
             now = store_time(connection)
             lost = inbox.unfinished(connection, now, DUE_AT_ONCE)
         chunks = range(0, len(lost), DELIVERIES_A_MESSAGE)
-        self._once(now, [ProjectDeliveries(lost[at : at + DELIVERIES_A_MESSAGE]) for at in chunks])
+        messages = [ProjectDeliveries(lost[at : at + DELIVERIES_A_MESSAGE]) for at in chunks]
+        self._once(now, {tuple(message.ids): message for message in messages})
 
     def tidy(self) -> None:
         """Forgets bodies and, much later, ids; a few at a time, so that nobody has to wait."""
@@ -129,13 +135,13 @@ class Clock:
             processes.remove_processes_unseen_since(connection, now - SHOWN_AFTER_LOSS)
             inbox.prune(connection, now - timedelta(days=self.settings.keep_ids_days), TIDIED_AT_ONCE)
 
-    def _once(self, now: datetime, messages: list[Message]) -> None:
-        """Sends messages, but none again that was sent a moment ago and may still be queued."""
-        recent = {said: at for said, at in self._announced.items() if now - at < ANNOUNCED_FOR}
-        for message in messages:
-            if repr(message) not in recent:
+    def _once(self, now: datetime, messages: Mapping[Hashable, Message]) -> None:
+        """Sends a message an occasion, and none again that was sent a moment ago and may still be queued."""
+        recent = {occasion: at for occasion, at in self._announced.items() if now - at < self.announced_for}
+        for occasion, message in messages.items():
+            if occasion not in recent:
                 self.publish(message)
-                recent[repr(message)] = now
+                recent[occasion] = now
         self._announced = recent
 
 

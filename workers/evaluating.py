@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence, Set
 from datetime import datetime, timedelta
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection
 
-from workers.core.order import Appointment, Order
-from workers.core.plan import RulePlan, Step, effective_mode, steps
+from workers import duplicates, limiting
+from workers.core.action import target_of
+from workers.core.plan import RulePlan, effective_mode, steps
 from workers.core.policy import Mode
 from workers.core.trace import trace
-from workers.limiting import held_back
 from workers.looking import Looked, NotSeen, look
 from workers.messages import Act
-from workers.planning import Merged, News, Planned, as_merged, make_plans, merge_news, put_off, replan
+from workers.planning import News, Planned, as_merged, make_plans, merge_news, put_off, replan
 from workers.services import Active, Services
 from workers.store import controls, decisions, ledger, limits, orders
 from workers.store.database import store_time, writing
 from workers.store.decisions import Decision
 from workers.store.failures import Failure, record_failure
 
+log = structlog.get_logger(__name__)
+
+UNTIMELY = timedelta(minutes=5)  # until the clocks are looked at again
 WHILE_STOPPED = timedelta(minutes=5)  # `start` wakes them at once; this is for a start that got lost
+WHILE_COUNTING = timedelta(seconds=2)  # a new policy is being worked through, thousands of orders a minute
 DEATHS = 3  # evaluations of one order that did not come to an end before it is set aside
 
 
@@ -32,8 +37,8 @@ def evaluate(services: Services, ids: Sequence[str]) -> None:
     Twice is harmless: an order that somebody has leased is skipped, and an activation is decided once.
     """
     for order_id in ids:
-        if _take(services, order_id) and _needs_look(services, order_id):
-            _look_and_decide(services, order_id)
+        if _take(services, order_id) and (needed := _needed(services, order_id)) is not None:
+            _look_and_decide(services, order_id, needed)
 
 
 def _take(services: Services, order_id: str) -> bool:
@@ -61,57 +66,76 @@ def _deadly(services: Services, order_id: str, now: datetime) -> Failure:
     )
 
 
-def _needs_look(services: Services, order_id: str) -> bool:
-    """Re-plans by what is stored; only an order that is due, or may be, is worth a call."""
+def _needed(services: Services, order_id: str) -> tuple[str, ...] | None:
+    """Re-plans by what is stored; only an order that is due, or may be, is worth a call. Returns which others
+    to look at besides; None when nothing is to be looked at."""
     with writing(services.store) as connection:
         now = store_time(connection)
-        found = {order_id: as_merged(orders.load(connection, [order_id], lock=True)[order_id])}
+        orders.lock(connection, [order_id])
+        stored = orders.load(connection, [order_id])[order_id]
+        found = {order_id: as_merged(stored)}
         active = services.policy.read(connection)
-        if active is not None:
+        if active is not None and stored.generation == active.number:
             one = make_plans(connection, services, active, found, now)[order_id]
-            if one.plan.due or one.plan.unclear:
-                return True
+            asking = (*one.plan.due, *one.plan.unclear)
+            if asking and not _stopped(connection, active, one):
+                return duplicates.keepers(asking, one.case)
+            if asking:
+                return None
             _send_notices(connection, one)
         replan(connection, services, found, now)
-        return False
+        return None
 
 
-def _look_and_decide(services: Services, order_id: str) -> None:
-    match look(services.junction, order_id):
+def _look_and_decide(services: Services, order_id: str, others: Sequence[str]) -> None:
+    match look(services.junction, order_id, others):
         case NotSeen(why=why, retry_after=wait):
             with writing(services.store) as connection:
                 orders.postpone(connection, order_id, store_time(connection) + timedelta(seconds=wait), why)
         case Looked() as looked:
             with writing(services.store) as connection:
-                now = store_time(connection)
-                merged = merge_news(connection, [News(looked.order)], now)
-                started = _decide(connection, services, merged, looked, now)
+                started = _decide(connection, services, looked, frozenset(others))
             for action_id in started:
                 services.publish(Act(action_id))
 
 
-def _decide(
-    connection: Connection, services: Services, merged: Mapping[str, Merged], looked: Looked, now: datetime
-) -> list[int]:
-    """One transaction: plan on the fresh order, then write down what follows. Returns actions to start."""
+def _decide(connection: Connection, services: Services, looked: Looked, asked: Set[str]) -> list[int]:
+    """One transaction: plan on the fresh order, then write down what follows. Returns actions to start.
+
+    `asked`: the other orders that were looked at, or were to be.
+    """
     active = services.policy.read(connection)
+    if active is not None:
+        controls.lock(connection, _switches(active))
+        limiting.lock(connection, active.policy)
+    now = store_time(connection)
+    merged = merge_news(connection, [News(order) for order in looked.orders], now)
     if active is None:
         replan(connection, services, merged, now)
         return []
-    (one,) = make_plans(connection, services, active, merged, now).values()
-    if (reason := looked.untimely(now)) is not None:
+    own = {looked.order.id: merged.pop(looked.order.id)}
+    replan(connection, services, merged, now)
+    (one,) = make_plans(connection, services, active, own, now, seen=looked.ids).values()
+    if (reason := looked.untimely(now, services.now())) is not None:
+        log.error("no time can be trusted, so nothing is decided", order=one.plan.order_id, why=reason)
         decisions.record_negative(connection, _negative(one, active, "error", reason), now)
-        put_off(connection, active, one, "clock_skew")
+        put_off(connection, active, one, "clock_skew", now + UNTIMELY)
         return []
     for shadow in one.plan.shadows:
         _record(connection, one, active, shadow, "shadow", "final", "shadow: nothing is done")
     winner = one.plan.winner
-    if winner is not None and (reason := _stopped(connection, winner)):
-        decisions.record_negative(connection, _negative(one, active, "held", reason), now)
-        put_off(connection, active, one, "stopped", now + WHILE_STOPPED)
+    if _stopped(connection, active, one):
+        return []
+    if winner is not None and not limiting.may_count(connection, active):
+        orders.postpone(connection, one.plan.order_id, now + WHILE_COUNTING, "others are planned")
         return []
     _send_notices(connection, one)
     started = _carry_out(connection, one, active, winner) if winner else []
+    if winner is None and set(duplicates.keepers(one.plan.unclear, one.case)) - asked:
+        replan(
+            connection, services, own, now
+        )  # yet another would live in its place: again, with a look at that one
+        return []
     if winner is None and one.plan.unclear:
         reason = f"it cannot be told whether {one.plan.unclear[0].rule.name} holds"
         decisions.record_negative(connection, _negative(one, active, "wait", reason), now)
@@ -120,17 +144,20 @@ def _decide(
     if not one.plan.due:
         reason = "the fresh order is no longer due"
         decisions.record_negative(connection, _negative(one, active, "keep", reason), now)
-    replan(connection, services, merged, now)
+    replan(connection, services, own, now)
     return started
 
 
 def _carry_out(connection: Connection, one: Planned, active: Active, winner: RulePlan) -> list[int]:
     """The winner's decision: an item for a person, or a ledger row a step."""
     mode = effective_mode(winner, active.policy, one.case)
-    if mode is Mode.REVIEW:
+    if mode is Mode.REVIEW or ledger.gave_up(connection, one.plan.order_id):
+        mode = Mode.REVIEW
         _record(connection, one, active, winner, "review", "open", "waits for a person", mode=mode)
         return []
-    if (reason := held_back(connection, active, winner.rule, one.plan.order_id, one.plan.now)) is not None:
+    if (
+        reason := limiting.held_back(connection, active, winner.rule, one.plan.order_id, one.plan.now)
+    ) is not None:
         _record(connection, one, active, winner, "held", "open", reason, mode=mode)
         return []
     todo = steps(active.policy, winner.rule, one.case)
@@ -151,19 +178,24 @@ def _carry_out(connection: Connection, one: Planned, active: Active, winner: Rul
     return ids[:1]
 
 
-def target_of(step: Step, order: Order) -> str:
-    """What a step cancels: the order itself, or its active appointment."""
-    slot = order.appointment
-    if step is Step.CANCEL_ORDER:
-        return order.id
-    assert isinstance(slot, Appointment)
-    return slot.id
+def _stopped(connection: Connection, active: Active, one: Planned) -> bool:
+    """Whether nothing may be decided about it now, by the global stop or a pause of the rule that would act;
+    then that is written down, and no call is wasted on it."""
+    acting = one.plan.winner or next((rule for rule in one.plan.unclear if rule.space == "live"), None)
+    if acting is None:
+        return False
+    raised = controls.raised(connection, [controls.STOP, controls.rule_control(acting.rule.name)])
+    if not raised:
+        return False
+    said = "; ".join(f"{name} is on: {reason}" for name, reason in raised.items())
+    decisions.record_negative(connection, _negative(one, active, "held", said), one.plan.now)
+    put_off(connection, active, one, "stopped", one.plan.now + WHILE_STOPPED)
+    return True
 
 
-def _stopped(connection: Connection, rule: RulePlan) -> str | None:
-    names = [controls.STOP, controls.rule_control(rule.rule.name)]
-    raised = controls.raised(connection, names, lock=True)
-    return next((f"{name}: {raised[name]}" for name in names if name in raised), None)
+def _switches(active: Active) -> list[str]:
+    """Everything that may stop a decision."""
+    return [controls.STOP, *(controls.rule_control(rule.name) for rule in active.policy.rules)]
 
 
 def _send_notices(connection: Connection, one: Planned) -> None:

@@ -259,6 +259,8 @@ class Junction:
                 "user-agent": "autocancel",
                 "accept": "application/json",
                 "accept-encoding": "identity",  # what is read stays in proportion to what was sent
+                # A fresh connection for each call: one that Junction closed while it lay idle looks just
+                # like one that died under our request, and would be a needless "unknown".
                 "connection": "close",
             },
             timeout=httpx.Timeout(
@@ -267,9 +269,6 @@ class Junction:
                 write=self.timeouts.write,
                 pool=self.timeouts.pool,
             ),
-            # A fresh connection for each call: one that Junction closed while it lay idle looks just like
-            # one that died under our request, and the first would be a needless "unknown".
-            limits=httpx.Limits(max_keepalive_connections=0),
             follow_redirects=False,
             trust_env=False,  # the key goes to Junction and to no proxy that a variable names
             transport=transport,
@@ -634,7 +633,7 @@ def _read_reasons(body: object, _at: datetime) -> tuple[Reason, ...] | None:
     if not isinstance(body, list):
         return None
     return tuple(
-        Reason(item["id"], str(item.get("name", ""))[:100], item.get("is_refundable") is True)
+        Reason(item["id"], str(item.get("name", "")), item.get("is_refundable") is True)
         for item in body
         if isinstance(item, Mapping) and _is_id(item.get("id"))
     )

@@ -9,9 +9,9 @@ from sqlalchemy import Connection
 
 from workers.core.calendar import wall
 from workers.core.limits import exceeded, room
-from workers.core.policy import Limits, Rule, RuleLimits
+from workers.core.policy import Limits, Policy, Rule, RuleLimits
 from workers.services import Active
-from workers.store import controls, limits
+from workers.store import controls, limits, orders
 
 
 def rule_limit(rule: str) -> str:
@@ -19,13 +19,22 @@ def rule_limit(rule: str) -> str:
     return f"limits:{rule}"
 
 
+def lock(connection: Connection, policy: Policy) -> None:
+    """Of several workers at once none counts what another is about to reserve. Taken before any order."""
+    limited = (rule_limit(rule.name) for rule in policy.rules if rule.limits is not None)
+    controls.lock(connection, [controls.LIMITS, *limited], alone=True)
+
+
+def may_count(connection: Connection, active: Active) -> bool:
+    """Whether it is known what is due: not while orders still wait for their plan under a new policy, or the
+    first of too many would go before the rest are counted."""
+    return not orders.any_stale(connection, active.number)
+
+
 def held_back(connection: Connection, active: Active, rule: Rule, order_id: str, now: datetime) -> str | None:
-    """Why this order must wait for a person; None when it fits. Keeps the scopes locked, so that of several
-    workers at once none counts what another is about to reserve."""
+    """Why this order must wait for a person; None when it fits. The limits are locked."""
     scopes = _scopes(active, rule)
-    tripped = limits.lock(connection, list(scopes), now)
-    if tripped:
-        name, reason = next(iter(tripped.items()))
+    for name, reason in controls.raised(connection, scopes).items():
         return f"{name} tripped: {reason}"
     open_today = limits.open_today(connection, _day_began(active, now))
     for name, (limit, whose) in scopes.items():
@@ -43,7 +52,7 @@ def resume(
     """Resets a tripped limit and lets go of as many held decisions as fit; returns how many those are."""
     name = rule_limit(rule.name) if rule else controls.LIMITS
     limit = rule.limits if rule else active.policy.limits
-    limits.lock(connection, [name], now)
+    controls.lock(connection, [name], alone=True)
     controls.switch(connection, name, on=False, actor=actor, reason=reason, now=now)
     if limit is None:
         return 0

@@ -2,30 +2,44 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from workers.core.case import CLOCK_TOLERANCE
 from workers.core.order import Order, merge
 from workers.core.status import APPOINTMENT_KIND
-from workers.junction import Exchange, Found, Junction, Missing, Postponed, Unavailable
+from workers.junction import Denied, Exchange, Found, Junction, Missing, Postponed, Unavailable
 
 WAIT = 30.0  # seconds, where Junction does not say how long
+LONG_WAIT = 3600.0  # seconds; the key is wrong, or there is no such order: somebody has to do something first
 
 
 @dataclass(frozen=True, slots=True)
 class Looked:
-    """What Junction says now. `date` is its clock, None when the answer had no `Date`."""
+    """What Junction says now. `date` is its clock, None when the answer had no `Date`; `others` are orders
+    that this one would give way to."""
 
     order: Order
     date: datetime | None
     exchanges: tuple[Exchange, ...]
+    others: tuple[Order, ...] = ()
 
-    def untimely(self, now: datetime) -> str | None:
-        """Why no time can be trusted: two clocks are apart, or nobody can tell. None: all is well."""
+    @property
+    def orders(self) -> tuple[Order, ...]:
+        return (self.order, *self.others)
+
+    @property
+    def ids(self) -> frozenset[str]:
+        return frozenset(order.id for order in self.orders)
+
+    def untimely(self, now: datetime, here: datetime) -> str | None:
+        """Why no time can be trusted: of store (`now`), worker (`here`) and Junction two are apart, or nobody
+        can tell. None: all is well."""
         if self.date is None:
             return "Junction's answer was not dated, so our clock cannot be checked"
-        apart = abs(now - self.date)
+        clocks = (now, here, self.date)
+        apart = max(clocks) - min(clocks)
         return f"clocks disagree by {apart.total_seconds():.0f} s" if apart > CLOCK_TOLERANCE else None
 
 
@@ -36,11 +50,19 @@ class NotSeen:
     why: str
     retry_after: float
     exchanges: tuple[Exchange, ...]
-    postponed: bool = False  # we did not even ask: no permit
 
 
-def look(junction: Junction, order_id: str) -> Looked | NotSeen:
-    """Asks for the order and its appointment. Nothing is ever done on older data than this."""
+def look(junction: Junction, order_id: str, others: Iterable[str] = ()) -> Looked | NotSeen:
+    """Asks for the order, its appointment and the other orders that a choice hangs on. Nothing is ever done
+    on older data than this."""
+    seen = _look_at(junction, order_id)
+    for other in others:
+        if isinstance(seen, Looked):
+            seen = _with_other(junction, seen, other)
+    return seen
+
+
+def _look_at(junction: Junction, order_id: str) -> Looked | NotSeen:
     match junction.get_order(order_id):
         case Found(value=order) as found:
             kind = APPOINTMENT_KIND.get(order.method) if order.method else None
@@ -66,6 +88,20 @@ def _with_appointment(junction: Junction, order: Order, found: Exchange, kind: s
             return _not_seen(answer, found)
 
 
+def _with_other(junction: Junction, seen: Looked, order_id: str) -> Looked | NotSeen:
+    """One that is missing cannot be relied on; that is all there is to say about it."""
+    answer = junction.get_order(order_id)
+    match answer:
+        case Found(value=order):
+            return replace(seen, others=(*seen.others, order), exchanges=(*seen.exchanges, answer))
+        case Missing():
+            return replace(seen, exchanges=(*seen.exchanges, answer))
+        case _:
+            return _not_seen(answer, *seen.exchanges)
+
+
 def _not_seen(answer: Exchange, *before: Exchange) -> NotSeen:
-    wait = getattr(answer, "retry_after", WAIT)
-    return NotSeen(answer.outcome, wait, (*before, answer), postponed=isinstance(answer, Postponed))
+    """A call that was postponed is none: it leaves no exchange."""
+    exchanges = before if isinstance(answer, Postponed) else (*before, answer)
+    wait = LONG_WAIT if isinstance(answer, Missing | Denied) else getattr(answer, "retry_after", WAIT)
+    return NotSeen(answer.outcome, wait, exchanges)

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import dramatiq
 import structlog
@@ -15,6 +15,7 @@ import structlog
 from workers.actors import declare
 from workers.broker import Broker, make_broker
 from workers.configuration import BadSettings, describe, load
+from workers.core.action import Patience
 from workers.junction import Junction, Timeouts
 from workers.logs import log_as_json
 from workers.messages import QUEUES, publish
@@ -38,12 +39,22 @@ Settings, all from the environment:
 {describe(Settings)}
 """
 
-# A handler looks at Junction and calls it inside one lease of 60 s; these keep the worst case well inside.
-TIMEOUTS = Timeouts(connect=3.0, read=10.0, write=3.0, pool=3.0, total=12.0)
-
 
 def utc_now() -> datetime:
     return datetime.now(UTC)
+
+
+def timeouts(total: float) -> Timeouts:
+    """A call as a whole may take `total` seconds; getting through to Junction, a quarter of that."""
+    return Timeouts(connect=total / 4, read=total, write=total / 4, pool=total / 4, total=total)
+
+
+def patience(settings: Settings) -> Patience:
+    return Patience(
+        second_call=timedelta(seconds=settings.second_call_seconds),
+        in_flight=timedelta(seconds=settings.call_seconds + settings.lease_seconds),
+        alarm=timedelta(seconds=settings.alarm_seconds),
+    )
 
 
 def build(settings: Settings) -> tuple[Broker, Services]:
@@ -64,7 +75,7 @@ def build(settings: Settings) -> tuple[Broker, Services]:
         settings.keep,
         now=utc_now,
         permits=permits,
-        timeouts=TIMEOUTS,
+        timeouts=timeouts(settings.call_seconds),
     )
     services = Services(
         store=store,
@@ -76,6 +87,8 @@ def build(settings: Settings) -> tuple[Broker, Services]:
         team_id=str(settings.team_id),
         version=VERSION,
         reasons=Reasons(junction, utc_now),
+        lease=timedelta(seconds=settings.lease_seconds),
+        patience=patience(settings),
     )
     declare(broker, services)
     dramatiq.set_broker(broker)  # or something that asks for the broker would build one for RabbitMQ

@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 
-from sqlalchemy import Connection
+from sqlalchemy import Connection, RowMapping
 
 from workers import limiting
+from workers.core.action import target_of
 from workers.core.plan import RulePlan, Step, Verdict, plan, steps
-from workers.evaluating import target_of
 from workers.services import Active, ActivePolicy
 from workers.store import controls, decisions, ledger, limits, orders
 from workers.store.audit import note
@@ -39,8 +39,10 @@ class Said:
 
 def approve(connection: Connection, policy: ActivePolicy, decision_id: int, said: Said) -> Outcome:
     """Lets a review item happen. The gate still looks afresh before every call."""
-    row = decisions.load(connection, decision_id, lock=True)
     active = policy.read(connection)
+    if active is not None:
+        limiting.lock(connection, active.policy)
+    row = _locked(connection, decision_id)
     if row is None or active is None:
         return Outcome.NOT_KNOWN
     if (row["state"], row["verdict"]) != ("open", "review"):
@@ -62,7 +64,7 @@ def approve(connection: Connection, policy: ActivePolicy, decision_id: int, said
 
 def decline(connection: Connection, decision_id: int, said: Said) -> Outcome:
     """The review item or held decision is not to happen; the same occasion does not come back."""
-    row = decisions.load(connection, decision_id, lock=True)
+    row = _locked(connection, decision_id)
     if row is None:
         return Outcome.NOT_KNOWN
     if row["state"] != "open":
@@ -72,9 +74,11 @@ def decline(connection: Connection, decision_id: int, said: Said) -> Outcome:
     return Outcome.DONE
 
 
-def stop(connection: Connection, said: Said) -> None:
-    """The global stop: from now on nothing is decided and nothing is sent."""
+def stop(connection: Connection, said: Said) -> int:
+    """The global stop: from now on nothing is decided and nothing is sent. Returns for how many calls it
+    comes too late."""
     controls.switch(connection, controls.STOP, on=True, actor=said.actor, reason=said.reason, now=said.now)
+    return ledger.on_their_way(connection)
 
 
 def start(connection: Connection, said: Said) -> None:
@@ -103,11 +107,20 @@ def resume(connection: Connection, policy: ActivePolicy, rule: str | None, said:
     return limiting.resume(connection, active, found, said.actor, said.reason, said.now)
 
 
+def _locked(connection: Connection, decision_id: int) -> RowMapping | None:
+    """The decision with its order, which goes first: handlers take them in this order."""
+    row = decisions.load(connection, decision_id)
+    if row is None:
+        return None
+    orders.lock(connection, [row["order_id"]])
+    return decisions.load(connection, decision_id, lock=True)
+
+
 def _rule_on(
     connection: Connection, active: Active, order_id: str, key: str, now: datetime
 ) -> tuple[RulePlan, list[tuple[Step, str]]] | None:
     """The rule behind a key as it stands on the stored order, and the steps it would take now."""
-    order = orders.load(connection, [order_id], lock=True)[order_id].order
+    order = orders.load(connection, [order_id])[order_id].order
     around = Surroundings(
         calendar=active.calendar,
         environment=active.policy.environment,

@@ -3,12 +3,13 @@ caller's transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Connection
 
+from workers import duplicates
 from workers.core.case import Case
 from workers.core.order import Order, merge
 from workers.core.outlook import Outlook, look_again, outlook
@@ -39,6 +40,11 @@ class Merged:
     def changed(self) -> bool:
         return self.before is None or _content(self.order) != _content(self.before)
 
+    @property
+    def moved(self) -> bool:
+        """Whether it has another status, which is what it is compared by."""
+        return self.before is None or self.before.last != self.order.last
+
 
 @dataclass(frozen=True, slots=True)
 class Planned:
@@ -55,10 +61,12 @@ def merge_news(connection: Connection, news: Iterable[News], now: datetime) -> d
     by_order: dict[str, list[News]] = {}
     for piece in news:
         by_order.setdefault(piece.order.id, []).append(piece)
-    stored = orders.load(connection, by_order, lock=True)
-    if missing := by_order.keys() - stored.keys():
-        orders.claim(connection, missing, now)
-        stored |= orders.load(connection, missing, lock=True)
+    orders.claim(
+        connection, by_order, now
+    )  # nobody waits for a new row before it has one, so no circle either
+    users = _users(piece.order for pieces in by_order.values() for piece in pieces)
+    orders.lock(connection, by_order, users)
+    stored = orders.load(connection, by_order)
     merged = {}
     for order_id, pieces in by_order.items():
         known = stored[order_id]
@@ -79,11 +87,16 @@ def merge_news(connection: Connection, news: Iterable[News], now: datetime) -> d
 
 
 def make_plans(
-    connection: Connection, services: Services, active: Active, found: Mapping[str, Merged], now: datetime
+    connection: Connection,
+    services: Services,
+    active: Active,
+    found: Mapping[str, Merged],
+    now: datetime,
+    seen: Collection[str] | None = None,
 ) -> dict[str, Planned]:
-    """A plan for each order, in a fixed number of queries for all of them."""
+    """A plan for each order, in a fixed number of queries for all of them. `seen`: see `gather`."""
     around = services.surroundings(connection, active)
-    cases = gather(connection, (merged.order for merged in found.values()), now, around)
+    cases = gather(connection, (merged.order for merged in found.values()), now, around, seen)
     return {
         id_: Planned(plan(active.policy, case), case, found[id_].version, found[id_].look_again)
         for id_, case in cases.items()
@@ -117,7 +130,10 @@ def put_off(
 def replan(
     connection: Connection, services: Services, found: Mapping[str, Merged], now: datetime
 ) -> list[str]:
-    """Plans orders anew and stores it; closes review items that are no longer true; returns who is due."""
+    """Plans orders anew and stores it; closes review items that are no longer true; returns who is due.
+
+    Where a rule compares orders, the others of the same users are planned anew too, soon.
+    """
     if not found:
         return []
     active = services.policy.read(connection)
@@ -126,6 +142,9 @@ def replan(
         ahead = {id_: orders.Ahead(merged.version, None, waiting) for id_, merged in found.items()}
         orders.plan_ahead(connection, ahead)
         return []
+    if duplicates.matter(active.policy):
+        moved = [id_ for id_, merged in found.items() if merged.moved]
+        orders.wake_others(connection, moved, found, now)
     planned = make_plans(connection, services, active, found, now)
     close_lapsed(connection, planned, now)
     return store_plans(connection, active, planned)
@@ -140,6 +159,10 @@ def close_lapsed(connection: Connection, planned: Mapping[str, Planned], now: da
         )
         if mine is None or now not in mine.wanted.maybe:
             decisions.settle(connection, row["id"], "lapsed", "the rule no longer holds", now)
+
+
+def _users(found: Iterable[Order]) -> set[str]:
+    return {order.facts.user_id for order in found if order.facts.user_id is not None}
 
 
 def as_merged(stored: orders.Stored) -> Merged:

@@ -22,7 +22,7 @@ policy_app = typer.Typer(
     no_args_is_help=True, help="The policy: whether a file is right, and what it can say."
 )
 
-FINE, WRONG, UNREADABLE = 0, 1, 2
+WRONG, UNREADABLE = 1, 2  # exit statuses
 
 
 class Format(StrEnum):

@@ -30,6 +30,7 @@ from workers.core.words import Word, Zone
 from workers.policy_lint import Finding, wrong_with
 from workers.policy_schema import (
     COUNT,
+    PATTERNS,
     WHOLE_NUMBERS,
     Key,
     bare_key,
@@ -76,7 +77,8 @@ class Mistake:
         if not self.excerpt.strip():
             return self.message
         cut = max(0, self.column - WIDEST_EXCERPT // 2)
-        excerpt = self.excerpt[cut : cut + WIDEST_EXCERPT].replace("\t", " ")
+        shown = self.excerpt[cut : cut + WIDEST_EXCERPT]
+        excerpt = "".join(char if char.isprintable() else " " for char in shown)  # nothing a terminal obeys
         carets = "^" * (min(self.end_column, cut + WIDEST_EXCERPT) - self.column)
         lines = [self.message, f"    {excerpt}", f"    {' ' * (self.column - 1 - cut)}{carets}"]
         return "\n".join(lines + [f"    did you mean {self.suggestion}?"] * bool(self.suggestion))
@@ -297,7 +299,7 @@ def _compose(text: str) -> Node:
         at = tree.get_mark().index if tree else 0
         raise _NoTree("an escape or a number that YAML cannot hold", (at, at + 1)) from error
     if root is None or root.tag == _NULL:
-        raise _NoTree("an empty file; a policy needs at least version, policy, environment and rules")
+        raise _NoTree("an empty file")
     return root
 
 
@@ -576,23 +578,20 @@ def _chosen(kind: Any, few: tuple[Any, ...], node: ScalarNode, name: str) -> Any
     raise _Wrong(f"unknown {name} {_shown(node)}", suggestion(node.value, map(str, few)))
 
 
-_DATE = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_INSTANT = re.compile(_DATE.pattern + "[T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?(Z|[+-][0-9]{2}:[0-9]{2})")
-
-
 def _date(node: ScalarNode) -> date | None:
     try:
-        return date.fromisoformat(node.value) if _DATE.fullmatch(node.value) else None
+        return date.fromisoformat(node.value) if re.fullmatch(PATTERNS[date], node.value) else None
     except ValueError:
         return None
 
 
 def _instant(node: ScalarNode) -> datetime | None:
     try:
-        written = datetime.fromisoformat(node.value) if _INSTANT.fullmatch(node.value) else None
-        return written and written.astimezone(UTC)
+        if re.fullmatch(PATTERNS[datetime], node.value):
+            return datetime.fromisoformat(node.value).astimezone(UTC)
     except (ValueError, OverflowError):  # 30 February; the year 1 east of Greenwich
-        return None
+        pass
+    return None
 
 
 _PLAIN: dict[Any, Callable[[ScalarNode], Any]] = {

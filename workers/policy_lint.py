@@ -52,9 +52,7 @@ class Finding:
 
 # --- mistakes: values that are right by themselves only --------------------------------------------------
 
-Said = Mapping[
-    str, Any
-]  # the keys of one mapping, with their values; those that could not be read are missing
+Said = Mapping[str, Any]  # the keys of one mapping; what could not be read is missing
 
 ORIGINS = ("initial", "redraw", "recreation")
 METHOD_OF = {Act.CANCEL_PSC: Method.WALK_IN, Act.CANCEL_HOME_VISIT: Method.AT_HOME}
@@ -125,9 +123,6 @@ class Tested:
     negative: frozenset[str]
 
 
-SHORTEST_WALK_IN = 60  # days
-
-
 def lint(policy: Policy, tested: Tested | None = None) -> tuple[Finding, ...]:
     """All warnings about a policy, rule by rule; those about tests only when it is known what is tested."""
     live = [(at, rule) for at, rule in enumerate(policy.rules) if policy.mode_of(rule) is not Mode.OFF]
@@ -181,11 +176,9 @@ def _short_walk_in(_policy: Policy, rule: Rule) -> Iterator[Finding]:
     for path, condition in _asked(rule):
         match condition:
             case InStatus(in_=names, for_=Duration() as stay) if (
-                may_go & set(map(str, names)) and _days(stay) < SHORTEST_WALK_IN
+                may_go & set(map(str, names)) and _days(stay) < 60
             ):
-                message = (
-                    f"a patient may still walk in: wait {SHORTEST_WALK_IN}d, or ask about the appointment"
-                )
+                message = "a patient may still walk in: wait 60d or more, or ask about the appointment"
                 yield Finding((*path, "for"), "short-walk-in", message)
 
 

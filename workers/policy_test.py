@@ -143,7 +143,7 @@ def run_tests(text: str, source: str, policy: Policy) -> list[Outcome] | Mistake
     return [_run(scenario, policy) for scenario in file.tests]
 
 
-def tested(outcomes: list[Outcome]) -> Tested:
+def coverage(outcomes: list[Outcome]) -> Tested:
     """Which rules passing tests have seen acting, and which not acting."""
     passed = [outcome for outcome in outcomes if outcome.passed]
     return Tested(

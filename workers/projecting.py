@@ -15,7 +15,7 @@ from workers.messages import Act, EvaluateOrders
 from workers.planning import Merged, News, merge_news, replan
 from workers.services import Services
 from workers.store import inbox, ledger
-from workers.store.database import writing
+from workers.store.database import TROUBLE, store_time, writing
 from workers.store.failures import Failure, record_failure
 
 log = structlog.get_logger(__name__)
@@ -28,8 +28,8 @@ def project(services: Services, ids: Sequence[int]) -> None:
     """
     left: Sequence[int] = ids
     while left:
-        now = services.now()
         with writing(services.store) as connection:
+            now = store_time(connection)
             taken = inbox.take(connection, left, now, services.lease)
             for row_id in taken.quarantined:
                 _set_aside(connection, services, row_id)
@@ -41,6 +41,8 @@ def project(services: Services, ids: Sequence[int]) -> None:
 def _project_all(services: Services, rows: Sequence[inbox.Delivery]) -> None:
     try:
         _fold(services, rows)
+    except TROUBLE:
+        raise  # the store's, not the rows': the queue tries again, and behind it the sweep
     except Exception as error:  # noqa: BLE001 - one odd row must not hold up the others, whatever it raises
         if len(rows) > 1:
             for row in rows:
@@ -88,10 +90,10 @@ def _set_aside(
 
 
 def _fold(services: Services, rows: Sequence[inbox.Delivery]) -> None:
-    now = services.now()
     read_rows = {row.id: read(row.body, row.signed_at) for row in rows}
     news = [News(order, row_id) for row_id, order in read_rows.items() if order is not None]
     with writing(services.store) as connection:
+        now = store_time(connection)
         merged = merge_news(connection, news, now)
         due = replan(connection, services, merged, now)
         woken = ledger.wake_live(connection, merged, now)

@@ -4,12 +4,27 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from workers.core.order import HOME_VISIT
-from workers.junction import Found, Junction, Reason
+from workers.junction import Exchange, Found, Junction, Reason
 
 KEPT_FOR = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class NoSuchReason:
+    """Junction has told all its reasons, and none fits. Somebody must look at the policy."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class NotTold:
+    """Junction did not tell; worth asking again."""
+
+    exchange: Exchange
 
 
 class Reasons:
@@ -21,20 +36,22 @@ class Reasons:
         self._lock = threading.Lock()
         self._known: dict[str, tuple[datetime, tuple[Reason, ...]]] = {}
 
-    def find(self, kind: str, name: str) -> str | None:
-        """The id to give for an appointment of this kind; None when Junction has none that fits.
+    def find(self, kind: str, name: str) -> str | NoSuchReason | NotTold:
+        """The id to give for an appointment of this kind.
 
         A PSC slot takes the reason of that name. For a home visit money hangs on it: a refundable reason, the
         one of that name if it is refundable.
         """
         reasons = self._all(kind)
-        if kind == HOME_VISIT:
-            refundable = [reason for reason in reasons if reason.refundable]
-            reasons = tuple(sorted(refundable, key=lambda reason: reason.name != name))
-            return reasons[0].id if reasons else None
-        return next((reason.id for reason in reasons if reason.name.casefold() == name.casefold()), None)
+        if isinstance(reasons, NotTold):
+            return reasons
+        named = [reason for reason in reasons if reason.name.casefold() == name.casefold()]
+        if kind != HOME_VISIT:
+            return named[0].id if named else NoSuchReason(f"Junction has no cancellation reason {name!r}")
+        fitting = [reason for reason in (*named, *reasons) if reason.refundable]
+        return fitting[0].id if fitting else NoSuchReason("Junction has no refundable cancellation reason")
 
-    def _all(self, kind: str) -> tuple[Reason, ...]:
+    def _all(self, kind: str) -> tuple[Reason, ...] | NotTold:
         with self._lock:
             known = self._known.get(kind)
             if known is not None and self._now() - known[0] < KEPT_FOR:
@@ -43,5 +60,5 @@ class Reasons:
                 case Found(value=reasons):
                     self._known[kind] = (self._now(), reasons)
                     return reasons
-                case _:
-                    return known[1] if known is not None else ()
+                case other:
+                    return known[1] if known is not None else NotTold(other)

@@ -38,9 +38,10 @@ class ActivePolicy:
         self._lock = threading.Lock()
         self._known: Active | None = None
 
-    def read(self, connection: Connection) -> Active | None:
-        """The generation as this transaction sees it; None before any was accepted."""
-        generation = policies.active(connection)
+    def read(self, connection: Connection, *, lock: bool = False) -> Active | None:
+        """The generation as this transaction sees it; None before any was accepted. `lock`: no other becomes
+        active until the transaction ends, and None when one just has."""
+        generation = policies.active(connection, lock=lock)
         if generation is None:
             return None
         with self._lock:

@@ -37,6 +37,20 @@ class Settings(Patients):
     tick_seconds: float = Field(
         default=0.5, gt=0, le=60, description="How often the clock looks for what is due."
     )
+    call_seconds: float = Field(
+        default=12.0, gt=0, le=30, description="So long a call to Junction may take before it counts as lost."
+    )
+    second_call_seconds: float = Field(
+        default=900.0,
+        ge=1,
+        description="A cancel that nothing proves is sent a second time, and a last, no sooner than this.",
+    )
+    alarm_seconds: float = Field(
+        default=300.0, ge=1, description="A cancel that nothing proves for so long is told to people."
+    )
+    lease_seconds: int = Field(
+        default=60, ge=2, description="So long the work of a worker that died waits; more than a call takes."
+    )
     keep_bodies_days: int = Field(
         default=30, ge=1, description="After so many days the trimmed body of a projected delivery goes."
     )

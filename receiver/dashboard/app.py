@@ -12,6 +12,7 @@ from urllib.parse import unquote
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import ImmutableMultiDict
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
@@ -32,6 +33,8 @@ from workers.store.users import may
 from workers.store.watch import StoreUnreachable
 
 log = logging.getLogger(__name__)
+
+Fields = ImmutableMultiDict[str, str]
 
 THEMES = ("auto", "light", "dark")
 RETRY_STREAM_SECONDS = "30"
@@ -100,7 +103,7 @@ class Dashboard:
 
         return answer
 
-    def answer(self, address: Address, request: Request, form: Mapping[str, str]) -> Response:
+    def answer(self, address: Address, request: Request, form: Fields) -> Response:
         now = self.desk.now()
         session = self.door.session(request, now, somebody_acts="hx-request" not in request.headers)
         if session is None:
@@ -117,7 +120,7 @@ class Dashboard:
         return response
 
     async def safely(self, request: Request, work: Callable[[], Response]) -> Response:
-        """Runs what may block in a thread. A mistake of ours is logged; the visitor gets a number to ask for."""
+        """Runs what may block in a thread. A mistake of ours is logged; the visitor gets its number."""
         try:
             return await run_in_threadpool(work)
         except HTTPException as error:
@@ -127,7 +130,9 @@ class Dashboard:
             return self.error(request, 503, "The database does not answer. Nothing is lost; try again soon.")
         except Exception:
             log.exception("request %s failed", request.scope["request_id"])
-            return self.error(request, 500, "This went wrong on our side, and the log has it under the number below.")
+            return self.error(
+                request, 500, "This went wrong on our side, and the log has it under the number below."
+            )
 
     def on_http_error(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -197,12 +202,10 @@ async def livez(_request: Request) -> Response:
     return PlainTextResponse("ok\n")
 
 
-async def fields_of(request: Request) -> dict[str, str]:
+async def fields_of(request: Request) -> Fields:
     """The fields of a form; files are none."""
-    if request.method in SAFE:
-        return {}
-    form = await request.form()
-    return {name: value for name, value in form.items() if isinstance(value, str)}
+    form = () if request.method in SAFE else (await request.form()).multi_items()
+    return ImmutableMultiDict([(name, value) for name, value in form if isinstance(value, str)])
 
 
 def theme_of(request: Request) -> str:

@@ -72,7 +72,9 @@ def _acknowledged(scene: Scene, problem: Problem) -> str | None:
 
 def redis_unreachable(scene: Scene) -> Iterator[Problem]:
     if not scene.queues.fresh:
-        yield Problem("redis", "bad", "Redis does not answer; what it held comes back from the store", "/queues")
+        yield Problem(
+            "redis", "bad", "Redis does not answer; what it held comes back from the store", "/queues"
+        )
 
 
 def stopped(scene: Scene) -> Iterator[Problem]:
@@ -87,7 +89,9 @@ def stopped(scene: Scene) -> Iterator[Problem]:
 def policy_refused(scene: Scene) -> Iterator[Problem]:
     if REFUSED in scene.switches:
         at = scene.switches[REFUSED][2]
-        yield Problem("policy", "bad", "The policy file has mistakes; the one before it is in force", "/rules", at)
+        yield Problem(
+            "policy", "bad", "The policy file has mistakes; the one before it is in force", "/rules", at
+        )
 
 
 def rule_tripped(scene: Scene) -> Iterator[Problem]:
@@ -142,7 +146,9 @@ def dead_letters_due(scene: Scene) -> Iterator[Problem]:
 def quarantined(scene: Scene) -> Iterator[Problem]:
     if count := scene.counts.quarantined:
         text = "A delivery is set aside" if count == 1 else f"{count:,} deliveries are set aside"
-        yield Problem("quarantined", "warn", text, "/events?state=quarantined", scene.counts.newest_quarantined_at)
+        yield Problem(
+            "quarantined", "warn", text, "/events?state=quarantined", scene.counts.newest_quarantined_at
+        )
 
 
 def open_reviews(scene: Scene) -> Iterator[Problem]:

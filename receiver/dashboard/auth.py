@@ -24,7 +24,9 @@ FAILURES_FROM_ONE_PLACE, FORGOTTEN_AFTER = 20, timedelta(minutes=10)
 # A password takes 64 MB and a core for some 50 ms; more at once would starve those who are signed in.
 CHECKS_AT_ONCE = 2
 
-Show = Callable[[Request, str, int, Mapping[str, Any]], Response]  # a bare template for somebody without session
+Show = Callable[
+    [Request, str, int, Mapping[str, Any]], Response
+]  # a bare template for somebody without session
 
 
 class Throttle:
@@ -52,7 +54,7 @@ class Throttle:
 
 
 class Door:
-    """Knows who may come in, and shows the others the way. All of it may block; `ended` hears of sign-outs."""
+    """Knows who may come in, and shows the others the way. All of it may block."""
 
     def __init__(self, desk: Desk, show: Show) -> None:
         self._desk = desk
@@ -122,7 +124,9 @@ class Door:
         )
         return response
 
-    def _form(self, request: Request, status: int, wanted: str, name: str = "", problem: str = "") -> Response:
+    def _form(
+        self, request: Request, status: int, wanted: str, name: str = "", problem: str = ""
+    ) -> Response:
         shown = {"next": local_path(wanted), "name": name, "problem": problem}
         return self._show(request, "login.html", status, shown)
 

@@ -65,9 +65,7 @@ class Desk:
 
     @cached_property
     def _queue_states(self) -> LastKnown[tuple[QueueState, ...]]:
-        return LastKnown(
-            lambda _now: self.queues.snapshot(), every=self.every, failures=(QueueUnreachable,)
-        )
+        return LastKnown(lambda _now: self.queues.snapshot(), every=self.every, failures=(QueueUnreachable,))
 
     @cached_property
     def _shell(self) -> LastKnown[Shell]:
@@ -102,5 +100,3 @@ def _mode(switches: dict[str, tuple[str, str, datetime]], modes: set[str]) -> tu
         if mode in modes:
             return told
     return "no policy", "Nothing is cancelled: no policy is active."
-
-

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from functools import cached_property
+from itertools import pairwise
 from typing import Literal
 
 from receiver.dashboard.lifecycle_maps import Map, Place, Way, label_of, map_of
@@ -104,8 +105,7 @@ class Story:
 
     @property
     def moves(self) -> tuple[Move, ...]:
-        pairs = zip(self.stays, self.stays[1:], strict=False)
-        return tuple(Move(number, start, end) for number, (start, end) in enumerate(pairs, 1))
+        return tuple(Move(number, start, end) for number, (start, end) in enumerate(pairwise(self.stays), 1))
 
     def documented(self, move: Move) -> bool:
         return self.map is not None and self.map.documents((move.start.name, move.end.name))
@@ -168,13 +168,15 @@ def _step(story: Story, stay: Stay, arrival: Move | None) -> Step:
     )
 
 
-# --- as a drawing --------------------------------------------------------------------------------------------
+# --- as a drawing ------------------------------------------------------------------------------------------
 
-WIDTH, HEIGHT, SMALL = 132, 68, 40  # of a box
-GAP, CUT_GAP, PITCH = 36, 66, 92
+WIDTH, HEIGHT, SMALL = 136, 74, 40  # of a box
+GAP, CUT_GAP, PITCH = 36, 66, 98
+SPINE = 28  # from a box's left: where lines leave and enter it from above and below
 MARGIN, LANE_TOP, TOP = 14, 30, 92
 OVER = TOP - 18  # the channel above the boxes, for the ways to `cancelled`
-UP, MIDDLE, DOWN, CUT_AT = 9, 18, 27, 46  # tracks within a gap
+UP, MIDDLE, DOWN, CUT_AT = 9, 18, 27, 44  # tracks within a gap, from its left
+BEFORE = 12  # the one in front of the next box
 
 Point = tuple[float, float]
 
@@ -224,10 +226,6 @@ class Box:
     @property
     def right(self) -> float:
         return self.x + WIDTH
-
-    @property
-    def centre(self) -> float:
-        return self.x + WIDTH / 2
 
     @property
     def css(self) -> str:
@@ -314,11 +312,11 @@ def _bands(map_: Map, grid: _Grid) -> Iterator[Band]:
         yield Band(lane.title, x, width)
 
 
-# --- boxes ---------------------------------------------------------------------------------------------------
+# --- boxes -------------------------------------------------------------------------------------------------
 
 
 def _strangers(story: Story) -> tuple[Place, ...]:
-    """A place of its own for every stay in a status the map does not know, below where the order came from."""
+    """A place for every stay in a status that the map does not know, below the last one it knows."""
     assert story.map is not None
     found: list[Place] = []
     column, taken = 0, set[int]()
@@ -368,34 +366,31 @@ def _furnished(story: Story, box: Box) -> Box:
         stays=stays,
         lasted=stays[-1].lasted(story.now) if stays else None,
         chips=() if stranger else tuple(_chips(story, box)),
-        badges=tuple(Badge(deed, box.right - 16 - 22 * i) for i, deed in enumerate(reversed(deeds[-4:]))),
+        badges=tuple(Badge(deed, box.right - 14 - 22 * i) for i, deed in enumerate(reversed(deeds[-4:]))),
     )
 
 
-_WINDOW_CHIPS = {
-    Window.OPEN: ("W", "open"),
-    Window.UNTIL_SHIPPED: ("W", "conditional"),
-    Window.REGISTERED_KITS: ("W", "conditional"),
-    Window.DRAWN: ("W", "conditional"),
-}
-
-
 def _chips(story: Story, box: Box) -> Iterator[Chip]:
-    known = entry(story.order.method, box.place.name)
-    x = box.x + 8
+    """From the right, so that they stay clear of the lines on the left."""
+    x = box.right - 6
+    for text, kind, title in reversed(list(_layers(story, box.place.name))):
+        width = 12 + 6 * len(text)
+        x -= width + 4
+        yield Chip(text, kind, title, x, width)
+
+
+def _layers(story: Story, name: str) -> Iterator[tuple[str, str, str]]:
+    known = entry(story.order.method, name)
     if known is not None and known.documented:
-        yield Chip("J", "documented", "Junction documents that it can be cancelled from here", x, 18)
-        x += 22
-    if known is not None and known.window in _WINDOW_CHIPS:
-        text, kind = _WINDOW_CHIPS[known.window]
-        yield Chip(text, kind, f"Our policy: {known.window.value}", x, 18)
-        x += 22
-    if answer := story.answers.get(box.place.name):
-        text = f"A {answer}"
-        yield Chip(text, "answered", f"The API was asked to cancel from here and answered: {answer}", x, 8 + 6 * len(text))
+        yield "J", "documented", "Junction documents that it can be cancelled from here"
+    if known is not None and known.window is not Window.CLOSED:
+        kind = "open" if known.window is Window.OPEN else "conditional"
+        yield "W", kind, f"Our policy: {known.window.value}"
+    if answer := story.answers.get(name):
+        yield f"A {answer}", "answered", f"The API was asked to cancel from here and answered: {answer}"
 
 
-def _wrapped(label: str, longest: int = 17) -> tuple[str, ...]:
+def _wrapped(label: str, longest: int = 15) -> tuple[str, ...]:
     """In at most two lines; a text nobody foresaw is cut."""
     first, rest = "", ""
     for word in label.split():
@@ -408,7 +403,7 @@ def _wrapped(label: str, longest: int = 17) -> tuple[str, ...]:
     return tuple(line if len(line) <= longest + 2 else line[:longest] + "…" for line in (first, rest) if line)
 
 
-# --- lines ---------------------------------------------------------------------------------------------------
+# --- lines -------------------------------------------------------------------------------------------------
 
 
 def _untaken(story: Story, grid: _Grid) -> Iterator[Strand]:
@@ -481,7 +476,12 @@ class _Grid:
         a, b = self.boxes[way[0]], self.boxes[way[1]]
         columns = b.place.column - a.place.column
         if a is b:
-            return [(a.right, a.y + 10), (a.right + 14, a.y + 10), (a.right + 14, a.y + 26), (a.right, a.y + 26)]
+            return [
+                (a.right, a.y + 10),
+                (a.right + 14, a.y + 10),
+                (a.right + 14, a.y + 26),
+                (a.right, a.y + 26),
+            ]
         if way[1] == "cancelled":
             return self._through(a, b, OVER, UP)
         if columns == 0:
@@ -499,9 +499,10 @@ class _Grid:
         ]
         if between:
             x = a.right + DOWN
-            return [(a.right, a.middle), (x, a.middle), (x, b.middle), (b.right, b.middle)]
+            y = b.y + 14  # apart from where b's own lines leave
+            return [(a.right, a.middle), (x, a.middle), (x, y), (b.right, y)]
         down = b.y > a.y
-        x = a.centre + (0 if not self._both(a, b) else 12 if down else -12)
+        x = a.x + SPINE + (0 if not self._both(a, b) else 10 if down else -10)
         return [(x, a.y + a.height), (x, b.y)] if down else [(x, a.y), (x, b.y + b.height)]
 
     def _sideways(self, a: Box, b: Box) -> list[Point] | None:
@@ -510,7 +511,7 @@ class _Grid:
         apart = (-9 if forth else 9) if self._both(a, b) else 0
         start, end = (a.right, b.x) if forth else (a.x, b.right)
         y1, y2 = a.middle + apart, b.middle + apart
-        near, far = (start + MIDDLE, end - MIDDLE) if forth else (start - MIDDLE, end + MIDDLE)
+        near, far = (start + MIDDLE, end - BEFORE) if forth else (start - MIDDLE, end + BEFORE)
         between = [box for box in self.boxes.values() if self._stands_between(box, a, b)]
         for x, y in ((near, y2), (far, y1)):
             if all(abs(box.middle - y) > box.height / 2 + 6 for box in between):
@@ -518,7 +519,7 @@ class _Grid:
         return None
 
     def _through(self, a: Box, b: Box, channel: float, track: float) -> list[Point]:
-        leave, enter = a.right + track, b.x - GAP + track
+        leave, enter = a.right + track, b.x - BEFORE
         return [
             (a.right, a.middle),
             (leave, a.middle),
@@ -563,7 +564,7 @@ def _head(points: list[Point]) -> str:
 
 
 def _middle_of_longest(points: list[Point]) -> Point:
-    (x1, y1), (x2, y2) = max(zip(points, points[1:], strict=False), key=lambda pair: _distance(*pair))
+    (x1, y1), (x2, y2) = max(pairwise(points), key=lambda pair: _distance(*pair))
     return ((x1 + x2) / 2, (y1 + y2) / 2)
 
 

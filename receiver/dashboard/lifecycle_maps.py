@@ -1,14 +1,15 @@
-"""The state machines of an order, as maps: where each status has its place, and which way leads from one to the
-next. How a map is drawn is lifecycle.py's business; what a status means for a cancellation, workers.core.status.
+"""The state machines of an order, as maps: where each status has its place, and which way leads to the next.
+
+How a map is drawn is lifecycle.py's business; what a status means for a cancellation, workers.core.status's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 
 from workers.core.history import History
-from workers.core.status import Level, Method
+from workers.core.status import Method
 
 Way = tuple[str, str]
 
@@ -77,11 +78,11 @@ _LABELS = {
     "requisition_created": "Requisition created",
     "requisition_bypassed": "Requisition bypassed",
     "transit_customer": "Transit to customer",
-    "problem_in_transit_customer": "Problem on the way to customer",
+    "problem_in_transit_customer": "Problem on way to customer",
     "out_for_delivery": "Out for delivery",
     "with_customer": "With customer",
     "transit_lab": "Transit to lab",
-    "problem_in_transit_lab": "Problem on the way to lab",
+    "problem_in_transit_lab": "Problem on way to lab",
     "delivered_to_lab": "Delivered to lab",
     "lab_processing_blocked": "Lab processing blocked",
     "appointment_pending": "Appointment pending",
@@ -95,15 +96,9 @@ _LABELS = {
     "cancelled": "Cancelled",
     "do_not_process": "Do not process",
     "failure_to_deliver_to_customer": "Undeliverable",
-    "failure_to_deliver_to_lab": "Never reached lab",
+    "failure_to_deliver_to_lab": "Lab not reached",
     "sample_error": "Sample error",
     "lost": "Lost",
-}
-
-LEVEL_TITLES = {
-    Level.RECEIVED: "Received",
-    Level.COLLECTING: "Collecting sample",
-    Level.WITH_LAB: "Sample with lab",
 }
 
 
@@ -125,7 +120,12 @@ def _places(*columns: dict[float, str]) -> dict[str, Place]:
 
 def _lanes(received: int, collecting: int, with_lab: int) -> tuple[Lane, ...]:
     """Lanes from the number of columns of each; the ends have one."""
-    widths = {"Received": received, "Collecting sample": collecting, "Sample with lab": with_lab, "Terminal": 1}
+    widths = {
+        "Received": received,
+        "Collecting sample": collecting,
+        "Sample with lab": with_lab,
+        "Terminal": 1,
+    }
     lanes: list[Lane] = []
     start = 0
     for title, width in widths.items():
@@ -137,13 +137,24 @@ def _lanes(received: int, collecting: int, with_lab: int) -> tuple[Lane, ...]:
 
 def _ways(text: str) -> frozenset[Way]:
     """`a > b > c` on each line: a way from each to the next."""
-    lines = (line.split(" > ") for line in text.strip().splitlines())
-    return frozenset(way for names in lines for way in zip(_stripped(names), _stripped(names[1:]), strict=False))
+    lines = (line.strip().split(" > ") for line in text.strip().splitlines())
+    return frozenset(way for names in lines for way in pairwise(names))
 
 
-def _stripped(names: Iterable[str]) -> list[str]:
-    return [name.strip() for name in names]
-
+_SIDE_WAYS_OF_KITS = _ways("""
+    transit_customer > problem_in_transit_customer > out_for_delivery
+    problem_in_transit_customer > with_customer
+    problem_in_transit_customer > failure_to_deliver_to_customer
+    problem_in_transit_customer > lost
+    transit_customer > with_customer
+    transit_customer > lost
+    transit_lab > problem_in_transit_lab > delivered_to_lab
+    problem_in_transit_lab > failure_to_deliver_to_lab
+    problem_in_transit_lab > lost
+    delivered_to_lab > lab_processing_blocked > completed
+    delivered_to_lab > do_not_process
+    completed > corrected
+""")
 
 REGISTERED_KIT = Map(
     title="Test kit",
@@ -184,27 +195,16 @@ REGISTERED_KIT = Map(
         transit_lab > failure_to_deliver_to_lab
         delivered_to_lab > sample_error
     """),
-    side_ways=_ways("""
+    side_ways=_SIDE_WAYS_OF_KITS
+    | _ways("""
         ordered > requisition_bypassed > transit_customer
         requisition_bypassed > cancelled
-        transit_customer > problem_in_transit_customer > out_for_delivery
-        problem_in_transit_customer > with_customer
-        problem_in_transit_customer > failure_to_deliver_to_customer
-        problem_in_transit_customer > lost
-        transit_customer > with_customer
-        transit_customer > lost
-        transit_lab > problem_in_transit_lab > delivered_to_lab
-        problem_in_transit_lab > failure_to_deliver_to_lab
-        problem_in_transit_lab > lost
-        delivered_to_lab > lab_processing_blocked > completed
-        delivered_to_lab > do_not_process
-        completed > corrected
     """),
     cut=0,
 )
 
 # The way back from collecting to received is real: the requisition waits for the patient's name. By then the
-# kit has left, so the statuses after the delivery stand behind the line, although they are `received.*` again.
+# kit has left, so what comes after the delivery stands behind the line, although it is `received.*` again.
 REGISTRABLE_KIT = Map(
     title="Test kit that is registered by its user",
     method=Method.TESTKIT,
@@ -247,21 +247,10 @@ REGISTRABLE_KIT = Map(
         transit_lab > failure_to_deliver_to_lab
         delivered_to_lab > sample_error
     """),
-    side_ways=_ways("""
+    side_ways=_SIDE_WAYS_OF_KITS
+    | _ways("""
         awaiting_registration > registered
         registered > requisition_bypassed > transit_lab
-        transit_customer > problem_in_transit_customer > out_for_delivery
-        problem_in_transit_customer > with_customer
-        problem_in_transit_customer > failure_to_deliver_to_customer
-        problem_in_transit_customer > lost
-        transit_customer > with_customer
-        transit_customer > lost
-        transit_lab > problem_in_transit_lab > delivered_to_lab
-        problem_in_transit_lab > failure_to_deliver_to_lab
-        problem_in_transit_lab > lost
-        delivered_to_lab > lab_processing_blocked > completed
-        delivered_to_lab > do_not_process
-        completed > corrected
     """),
     cut=0,
 )

@@ -2,9 +2,9 @@
 
 A new page is a module, a template and a line in PAGES:
 
-1. `receiver/dashboard/<name>_page.py` ends with a `Page`: its label, path, icon (a name in templates/icons.html),
-   the letter after `g`, and its addresses. An `Address` is a path with a function for GET and one for POST.
-   Functions are plain (they run in a thread), take a `Visit` and return a response:
+1. `receiver/dashboard/<name>_page.py` ends with a `Page`: its label, path, icon (a name in
+   templates/macros.html), the letter after `g`, and its addresses. An `Address` is a path with a function
+   for GET and one for POST. Functions are plain (they run in a thread), take a `Visit` and return a response:
 
        def show(visit: Visit) -> Response:
            with visit.desk.reading() as connection:
@@ -12,7 +12,7 @@ A new page is a module, a template and a line in PAGES:
            return visit.render("orders.html", rows=rows)
 
    A POST needs at least `role` ("operator" unless said otherwise), is known to come from our own pages, and
-   ends with `visit.go(path, "What was done")`. Raise `HTTPException(404, "sentence")` or `not_found("order")`.
+   ends with `visit.go(path, "What was done")`. Raise `HTTPException(400, "Why.")` or `not_found("order")`.
    What needs confirmation has a GET that shows what will happen and a form that posts to the same path;
    `confirm.html` is the template for it.
 

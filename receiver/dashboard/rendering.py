@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 HERE = Path(__file__).parent
 TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
+SHOWN_IDS = 3
 FOR_EVER = "public, max-age=31536000, immutable"
 
 
@@ -60,7 +61,14 @@ def make_environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"ago": ago, "until": until, "duration": duration, "number": number, "exact": exact}
+    environment.filters |= {
+        "ago": ago,
+        "until": until,
+        "duration": duration,
+        "number": number,
+        "exact": exact,
+        "carries": carries,
+    }
     environment.globals |= {"asset": lambda name: ASSETS[name].address, "live": live}
     # As a global, the macros are at hand in every block, also when it is rendered alone.
     environment.globals["ui"] = environment.get_template("macros.html").module
@@ -107,8 +115,10 @@ def exact(at: datetime | None) -> Markup | str:
 
 
 def _time(at: datetime, text: str, kind: str) -> Markup:
-    markup = '<time datetime="{at:%Y-%m-%dT%H:%M:%SZ}" title="{at:%d %b %Y %H:%M:%S} UTC" data-kind="{kind}">{text}</time>'
-    return Markup(markup).format(at=at, kind=kind, text=text)
+    return Markup(
+        '<time datetime="{at:%Y-%m-%dT%H:%M:%SZ}" title="{at:%d %b %Y %H:%M:%S} UTC" data-kind="{kind}">'
+        "{text}</time>"
+    ).format(at=at, kind=kind, text=text)
 
 
 def duration(length: timedelta) -> str:
@@ -127,3 +137,13 @@ def duration(length: timedelta) -> str:
 def number(value: int | None) -> str:
     """With separators; what is not known is no zero."""
     return "–" if value is None else f"{value:,}"
+
+
+def carries(arguments: Mapping[str, Any]) -> str:
+    """What a message carries, in a line: the first of its ids, and how many more."""
+    parts = []
+    for name, value in arguments.items():
+        values = value if isinstance(value, list) else [value]
+        more = f" and {len(values) - SHOWN_IDS:,} more" if len(values) > SHOWN_IDS else ""
+        parts.append(f"{name} {', '.join(map(str, values[:SHOWN_IDS]))}{more}")
+    return "; ".join(parts) or "nothing"

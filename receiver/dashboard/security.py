@@ -1,4 +1,4 @@
-"""What holds for every request, whoever answers it: same-origin posts, bounded bodies, strict headers, an id."""
+"""What holds for every request, whoever answers it: same origin, bounded body, strict headers, an id."""
 
 from __future__ import annotations
 
@@ -54,7 +54,9 @@ class Guard:
     def __init__(self, app: ASGIApp, *, origin: str) -> None:
         self.app = app
         self.origin = origin
-        self.headers = {**HEADERS, "strict-transport-security": HSTS} if origin.startswith("https:") else HEADERS
+        self.headers = (
+            {**HEADERS, "strict-transport-security": HSTS} if origin.startswith("https:") else HEADERS
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":

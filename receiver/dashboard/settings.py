@@ -26,11 +26,11 @@ class DashboardSettings(Common):
     )
     dashboard_origin: str = Field(
         default="http://127.0.0.1:8001",
-        description="How browsers reach the dashboard: scheme, host, port. With https, cookies are bound to it.",
+        description="How browsers reach it: scheme, host, port. With https, cookies are bound to it.",
     )
     dashboard_proxies: str = Field(
         default="",
-        description="Addresses of the proxies in front, with commas. Only they are believed about a visitor's.",
+        description="Addresses of the proxies in front, with commas. Only they are believed about others'.",
     )
     dashboard_streams: int = Field(
         default=200, ge=1, description="Open tabs that one process keeps up to date; others look every 30 s."

@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import Connection
+from starlette.datastructures import ImmutableMultiDict
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
@@ -29,13 +30,13 @@ Renderer = Callable[["Visit", str, int, Mapping[str, Any]], Response]
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """`form` holds the fields of a POST, each once; `now` (UTC) is the time of the whole answer."""
+    """`form` holds the fields of a POST; `now` (UTC) is the time of the whole answer."""
 
     desk: Desk
     request: Request
     session: Session
     now: datetime
-    form: Mapping[str, str]
+    form: ImmutableMultiDict[str, str]
     renderer: Renderer
 
     @property

@@ -10,14 +10,22 @@ import pytest
 from workers.core.calendar import Duration
 from workers.core.case import Case
 from workers.core.conditions import SignalStands
+from workers.core.guards import guards
+from workers.core.history import Event, History
+from workers.core.instants import Truth
 from workers.core.order import Appointment, Order
 from workers.core.plan import RulePlan, Verdict, plan
 from workers.core.policy import Act, Include, Policy, Refund, Rule
+from workers.core.status import CATALOGUE, Method, Status, Window
 
 SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
 LINE = 24 * HOUR + timedelta(minutes=30)  # a home visit's refund line and our margin
 
 Judge = Callable[..., RulePlan]
+Verdicts = Callable[..., Verdict]
+Says = Callable[..., Truth]
+Orders = Callable[..., Order]
+Slots = Callable[..., Appointment]
 
 
 @pytest.fixture(scope="session")
@@ -38,11 +46,6 @@ def verdict(judged: Judge) -> Callable[..., Verdict]:
     return lambda *order, **more: judged(*order, **more).verdict
 
 
-Verdicts = Callable[..., Verdict]
-Orders = Callable[..., Order]
-Slots = Callable[..., Appointment]
-
-
 @pytest.mark.parametrize(
     ("method", "step"),
     [
@@ -58,11 +61,56 @@ def test_an_ordinary_order_is_cancelled(method: str, step: str, an_order: Orders
     assert verdict(an_order(step, method=method)) is Verdict.DUE
 
 
+@pytest.fixture(scope="session")
+def booked(an_order: Orders, a_slot: Slots) -> Orders:
+    """An order with an appointment; `method` and what is said of the slot."""
+
+    def build(method: str = "walk_in_test", **slot: Any) -> Order:
+        return an_order("appointment_scheduled", method=method, slot=a_slot(method=method, **slot))
+
+    return build
+
+
+@pytest.fixture(scope="session")
+def says(a_case: Callable[..., Case], a_rule: Callable[..., Rule], a_policy: Callable[..., Policy]) -> Says:
+    """What one guard alone says: several would often stop the same order, and each must be able to."""
+
+    def ask(name: str, order: Order, **rule: Any) -> Truth:
+        case = a_case(order)
+        answers = {guard.name: permits for guard, permits in guards(a_policy(), a_rule(**rule), case)}
+        return answers[name].at(case.now)
+
+    return ask
+
+
+@pytest.mark.parametrize("key", CATALOGUE, ids="-".join)
+def test_a_status_is_cancellable_only_where_the_catalogue_says_so(
+    key: tuple[Method, str], an_order: Orders, says: Says
+) -> None:
+    method, name = key
+    order = an_order(name, method=method.value)
+    opened = {Window.REGISTERED_KITS: Include.REGISTERED_KITS, Window.DRAWN: Include.DRAWN}
+    window = CATALOGUE[key].window
+    plainly = window in {Window.OPEN, Window.UNTIL_SHIPPED}
+    assert says("cancellable", order) is (Truth.YES if plainly else Truth.NO)
+    for include in Include:
+        opens = plainly or opened.get(window) is include
+        assert says("cancellable", order, include=(include,)) is (Truth.YES if opens else Truth.NO)
+
+
 # --- known, ours, and of this world ------------------------------------------------------------------------
 
 
 def test_a_status_nobody_has_seen_is_never_cancelled(an_order: Orders, verdict: Verdicts) -> None:
     assert verdict(an_order("lab_is_on_strike", after=["ordered"])) is not Verdict.DUE
+
+
+def test_nor_is_its_appointment(booked: Orders, verdict: Verdicts, now: datetime) -> None:
+    order = booked("walk_in_test")
+    strange = Event(99, now - HOUR, Status("collecting_sample.walk_in_test.lab_is_on_strike"))
+    order = replace(order, history=History.of((*order.history.events, strange)))
+    when, case = (SignalStands("order.mistake"),), {"signals": {"order.mistake": now - HOUR}}
+    assert verdict(order, case=case, when=when, action=Act.CANCEL_PSC) is Verdict.NO
 
 
 def test_an_order_whose_method_is_disputed_is_left_alone(
@@ -161,16 +209,6 @@ def test_what_is_closed_stays_closed(step: str, an_order: Orders, verdict: Verdi
 # --- visits ------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="session")
-def booked(an_order: Orders, a_slot: Slots) -> Orders:
-    """An order with an appointment; `method` and what is said of the slot."""
-
-    def build(method: str = "walk_in_test", **slot: Any) -> Order:
-        return an_order("appointment_scheduled", method=method, slot=a_slot(method=method, **slot))
-
-    return build
-
-
 @pytest.mark.parametrize("status", ["in_progress", "completed"])
 def test_nothing_is_cancelled_during_or_after_a_visit(status: str, booked: Orders, verdict: Verdicts) -> None:
     assert verdict(booked(status=status, starts_in=3 * DAY)) is Verdict.NO
@@ -252,9 +290,12 @@ def test_a_walk_in_has_no_refund_line(booked: Orders, verdict: Verdicts) -> None
     assert verdict(booked("walk_in_test", starts_in=HOUR)) is Verdict.DUE
 
 
-def test_a_home_visit_nobody_has_seen_may_be_past_the_line(an_order: Orders, verdict: Verdicts) -> None:
+def test_a_home_visit_nobody_has_seen_may_be_past_the_line(
+    an_order: Orders, verdict: Verdicts, says: Says
+) -> None:
     order = an_order("appointment_scheduled", method="at_home_phlebotomy")
     assert verdict(order) is Verdict.UNCLEAR
+    assert says("refund", order) is Truth.UNKNOWN
 
 
 def test_the_margin_is_the_policys(

@@ -12,6 +12,8 @@ from workers.core.history import Event, History
 from workers.core.order import NOTHING_KNOWN, Appointment, Facts, NoAppointment, Order, merge
 from workers.core.status import CATALOGUE, Method, Status
 
+Orders = Callable[..., Order]
+
 START = datetime(2026, 11, 1, tzinfo=UTC)
 
 # Few ids, few instants and few words, so that conflicts and ties are common.
@@ -68,7 +70,7 @@ def test_news_may_be_merged_in_batches(pieces: list[Order]) -> None:
     assert one_by_one == from_behind
 
 
-def test_news_of_another_order_is_refused(an_order: Callable[..., Order]) -> None:
+def test_news_of_another_order_is_refused(an_order: Orders) -> None:
     stranger = Order("order-2", NOTHING_KNOWN)
     with pytest.raises(ValueError, match="order-2"):
         an_order().merged(stranger)
@@ -87,21 +89,31 @@ def test_events_of_one_instant_go_by_their_id() -> None:
     assert History.of((second, first)).last == second
 
 
-def test_an_old_picture_does_not_bring_back_old_facts(an_order: Callable[..., Order], now: datetime) -> None:
+def test_an_old_picture_does_not_bring_back_old_facts(an_order: Orders, now: datetime) -> None:
     new = an_order(origin="redraw", updated_at=now)
     old = an_order(origin="initial", updated_at=now - timedelta(hours=2))
     assert old.merged(new).facts.origin == "redraw"
 
 
-def test_of_one_moment_the_later_picture_counts(an_order: Callable[..., Order], now: datetime) -> None:
+def test_of_one_moment_the_later_picture_counts(an_order: Orders, now: datetime) -> None:
     delivered = an_order(origin="initial", updated_at=now, observed_at=now)
     fetched = an_order(origin="redraw", updated_at=now, observed_at=now + timedelta(seconds=5))
     assert fetched.merged(delivered).facts.origin == "redraw"
 
 
-def test_a_tracking_number_once_seen_stays_seen(an_order: Callable[..., Order], now: datetime) -> None:
+def test_a_tracking_number_once_seen_stays_seen(an_order: Orders, now: datetime) -> None:
     seen = an_order(outbound_tracking=True, updated_at=now - timedelta(hours=2))
     assert an_order(updated_at=now).merged(seen).has_shipped
+
+
+def test_a_tracking_number_does_not_tip_the_scales_between_pictures_of_one_moment(
+    an_order: Orders, now: datetime
+) -> None:
+    taken = {"updated_at": now, "observed_at": now}
+    first = an_order(team_id="b", zones=("b",), **taken)
+    second = an_order(team_id="a", outbound_tracking=True, **taken)
+    third = an_order(team_id="b", zones=("a",), outbound_tracking=True, **taken)
+    assert merge([first, second, third]) == merge([first, third, second])
 
 
 # --- what a history tells ----------------------------------------------------------------------------------
@@ -156,14 +168,14 @@ def test_how_far_it_has_gone_never_shrinks(data: st.DataObject, method: Method) 
 # --- the method and the appointment ------------------------------------------------------------------------
 
 
-def test_sources_that_disagree_about_the_method_leave_it_unknown(an_order: Callable[..., Order]) -> None:
+def test_sources_that_disagree_about_the_method_leave_it_unknown(an_order: Orders) -> None:
     order = an_order(method="walk_in_test", methods=frozenset({"at_home_phlebotomy", "walk_in_test"}))
     assert order.method is None
     assert order.entry is None
 
 
 def test_a_history_that_speaks_of_an_appointment_nobody_has_seen_makes_it_unknown(
-    an_order: Callable[..., Order],
+    an_order: Orders,
 ) -> None:
     assert an_order(method="walk_in_test").appointment is NoAppointment.NONE
     booked = an_order("appointment_scheduled", method="walk_in_test")
@@ -171,7 +183,7 @@ def test_a_history_that_speaks_of_an_appointment_nobody_has_seen_makes_it_unknow
 
 
 def test_a_newer_event_that_contradicts_the_appointment_makes_it_unknown(
-    an_order: Callable[..., Order], a_slot: Callable[..., Appointment]
+    an_order: Orders, a_slot: Callable[..., Appointment]
 ) -> None:
     slot = a_slot(booked=timedelta(days=6))
     cancelled = an_order("appointment_cancelled", method="at_home_phlebotomy", days_ago=5, slot=slot)
@@ -181,14 +193,14 @@ def test_a_newer_event_that_contradicts_the_appointment_makes_it_unknown(
 
 
 def test_an_appointment_of_a_status_nobody_knows_is_unknown(
-    an_order: Callable[..., Order], a_slot: Callable[..., Appointment]
+    an_order: Orders, a_slot: Callable[..., Appointment]
 ) -> None:
     order = an_order("appointment_scheduled", method="at_home_phlebotomy", slot=a_slot(status="paused"))
     assert order.appointment is NoAppointment.UNKNOWN
 
 
 def test_a_slot_that_has_gone_missing_is_unknown(
-    an_order: Callable[..., Order], a_slot: Callable[..., Appointment], now: datetime
+    an_order: Orders, a_slot: Callable[..., Appointment], now: datetime
 ) -> None:
     order = an_order("appointment_scheduled", method="at_home_phlebotomy", slot=a_slot())
     gone = Order("order-1", NOTHING_KNOWN, appointment_missing=now)

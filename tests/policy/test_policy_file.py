@@ -540,6 +540,12 @@ def test_the_middle_of_a_long_line_is_shown() -> None:
     assert len(excerpt) < 200
 
 
+def test_a_terminal_is_not_made_to_obey_a_policy() -> None:
+    (mistake,) = mistakes_in("policy: \x1b[31m\r")
+    assert "\x1b" in mistake.excerpt
+    assert str(mistake).splitlines()[1] == "    policy:  [31m "
+
+
 def test_programs_get_json() -> None:
     code, output = check(str(EXAMPLES / "broken.yaml"), "--format", "json")
     found = json.loads(output)

@@ -140,6 +140,7 @@ def test_two_rules_for_the_same_orders_need_a_priority() -> None:
     [
         ("status: {in: [ordered]}", "status: {in: [requisition_created]}", False),
         ("status: {in: [ordered]}", "any: [status: {in: [ordered]}, status: {in: [cancelled]}]", True),
+        ("status: {in: [ordered]}", "any: [status: {in: [cancelled]}, signal: {name: refunded}]", True),
         ("status: {in: [ordered]}", "not: {status: {in: [ordered]}}", True),
         ("status: {in: [ordered]}", "all: [status: {in: [cancelled]}, order: {origin: initial}]", False),
         ("status: {in: [completed]}", "status: {in: [order_completed]}", True),
@@ -182,6 +183,13 @@ def test_a_keep_rule_in_shadow_protects_nobody() -> None:
 def test_a_clock_outside_the_acting_hours_is_never_open(clock: str, more: str, warned: bool) -> None:
     found = warnings(a_policy(a_rule(f"clock: {{{clock}}}", more=more)))
     assert [message.partition(":")[0] for _, message in found] == ["never open"] * warned
+
+
+def test_only_a_clock_that_must_be_open_can_stop_a_rule() -> None:
+    early = "clock: {from: 05:00, to: 08:00}"
+    assert len(warnings(a_policy(a_rule(f"all: [{early}, order: {{origin: initial}}]")))) == 1
+    assert warnings(a_policy(a_rule(f"any: [{early}, order: {{origin: initial}}]"))) == []
+    assert warnings(a_policy(a_rule(f"not: {{{early}}}"))) == []
 
 
 # --- tests -----------------------------------------------------------------------------------------------

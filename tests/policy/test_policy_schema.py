@@ -27,7 +27,7 @@ SCHEMA = Draft7Validator(json_schema())
 class Editor(yaml.SafeLoader):
     """Reads YAML as editors do, to whom `on` is a word."""
 
-    yaml_implicit_resolvers = {
+    yaml_implicit_resolvers = {  # noqa: RUF012  as PyYAML has it
         first: kinds for first, kinds in yaml.SafeLoader.yaml_implicit_resolvers.items() if first not in "oO"
     }  # fmt: skip
 
@@ -160,6 +160,7 @@ def test_a_key_is_explained_wherever_it_stands() -> None:
     assert [section.name for section in look_up("psc_appointment")] == ["policy", "rule.then"]
     assert "one of skip, include; skip when left out" in words("backlog")[1]
     assert "America/New_York when left out" in words("time")[1]
+    assert "true or false; false when left out" in words("act_any_time")[1]
 
 
 def test_the_whole_vocabulary_is_printed_at_once() -> None:

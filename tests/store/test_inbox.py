@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from threading import Barrier
 from typing import Any
 
 import pytest
@@ -169,16 +170,26 @@ class TestRecording:
         assert [answer.waits for answer in recorded] == [True, False, True]
         assert [row.state for row in rows(store)] == ["new", "unreadable", "new"]
 
-    def test_receivers_with_the_same_deliveries_at_once_store_each_of_them_once(self, store: Engine) -> None:
-        names = [f"msg_{n:02}" for n in range(40)]
-        batches = [names[start:] + names[:start] for start in (0, 10, 20, 30)]
-        with ThreadPoolExecutor(len(batches)) as receivers:
-            answers = list(
-                receivers.map(lambda batch: inbox.commit(store, [an_arrival(n) for n in batch], NOW), batches)
-            )
-        outcomes = [answer.outcome for recorded in answers for answer in recorded]
-        assert outcomes.count("accepted") == len(names)
-        assert [row.duplicates for row in rows(store)] == [len(batches) - 1] * len(names)
+    def test_receivers_with_the_same_deliveries_at_once_store_each_once_and_never_block_each_other(
+        self, store: Engine
+    ) -> None:
+        receivers, rounds, size = 4, 8, 400
+        together = Barrier(receivers, timeout=30)
+
+        def receive(number: int) -> list[str]:
+            outcomes: list[str] = []
+            for turn in range(rounds):
+                names = [f"msg_{turn}_{n}" for n in range(size)]
+                start = number * size // receivers  # each in another order
+                arrivals = [an_arrival(name) for name in names[start:] + names[:start]]
+                together.wait()
+                outcomes += [answer.outcome for answer in inbox.commit(store, arrivals, NOW)]
+            return outcomes
+
+        with ThreadPoolExecutor(receivers) as threads:
+            outcomes = [outcome for found in threads.map(receive, range(receivers)) for outcome in found]
+        assert outcomes.count("accepted") == rounds * size
+        assert {row.duplicates for row in rows(store)} == {receivers - 1}
 
 
 class TestTaking:

@@ -27,7 +27,7 @@ from workers.policy_loading import accept, in_brief
 from workers.projecting import project
 from workers.reasons import Reasons
 from workers.services import Services
-from workers.store import inbox, ledger, orders, reads
+from workers.store import inbox, ledger, orders, policies, reads
 from workers.store.database import open_store, reading, store_time, writing
 from workers.store.schema import metadata
 
@@ -107,6 +107,8 @@ class World:
                 self.run(self.queue.popleft())
             with writing(self.store) as connection:
                 at = store_time(connection)
+                if (generation := policies.active(connection)) is not None:
+                    orders.wake_stale(connection, generation.number, at, 1000)
                 self.queue.extend(EvaluateOrders([id_]) for id_ in orders.due(connection, at, 100))
                 self.queue.extend(Act(id_) for id_ in ledger.due(connection, at, 100))
             if not self.queue:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from workers.core.order import Appointment, Order
+from workers.core.order import HOME_VISIT, WAITING, Appointment, Order
 from workers.core.plan import Step
 
 
@@ -30,6 +30,10 @@ class State(StrEnum):
 
 
 LIVE = frozenset({State.PLANNED, State.SENDING, State.UNKNOWN, State.CONFIRMED})
+UNDER_WAY = LIVE - {State.CONFIRMED}
+
+# Answers that say the call itself changed nothing.
+NOT_APPLIED = frozenset({"refused", "already_cancelled", "denied", "missing"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +54,11 @@ class Action:
     before: str | None  # the slot's status when it was sent
     answer: str | None  # what came back of the last call, as a word
 
+    @property
+    def ours(self) -> bool:
+        """Whether a call of ours may have been applied. Who else cancelled it, Junction does not tell."""
+        return self.posts > 1 or (self.posts == 1 and self.answer not in NOT_APPLIED)
+
 
 @dataclass(frozen=True, slots=True)
 class Patience:
@@ -59,7 +68,8 @@ class Patience:
     second_call: timedelta = timedelta(minutes=15)  # an apply may come late; never sooner
     looks_before_second_call: int = 3
     calls: int = 2
-    in_flight: timedelta = timedelta(seconds=120)  # after `sending_until`: the HTTP time-out plus 60 s
+    in_flight: timedelta = timedelta(seconds=72)  # after `sending_until`: the HTTP time-out plus 60 s
+    alarm: timedelta = timedelta(minutes=5)  # a cancel that long without proof is told to people
 
 
 # What to do next.
@@ -70,7 +80,8 @@ class Confirm:
     """The target is cancelled at Junction."""
 
     event: int | None  # the event that says so
-    ours: bool  # whether a call of ours was on its way
+    ours: bool  # whether a call of ours may have done it
+    visit_stands: bool = False  # Junction should have cancelled the home visit along with the order
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +110,10 @@ Next = Confirm | Gate | LookAgain | End
 def after_look(action: Action, order: Order, now: datetime, patience: Patience) -> Next:
     """What a fresh picture of the order means for the action. `action.looks` includes this look."""
     if (event := cancelled_event(action, order)) is not None:
-        return Confirm(event or None, ours=action.posts > 0)
+        stands = action.step is Step.CANCEL_ORDER and action.ours and _visit_stands(order)
+        if stands and action.looks < patience.looks_before_second_call:
+            return LookAgain(now + _pause(action, patience))
+        return Confirm(event or None, action.ours, stands)
     match action.state:
         case State.PLANNED:
             return Gate()
@@ -124,14 +138,26 @@ def _unresolved(action: Action, order: Order, now: datetime, patience: Patience)
     moved = order.last is not None and action.baseline is not None and order.last.id != action.baseline
     earliest = action.sent_at + patience.second_call
     if action.looks < patience.looks_before_second_call or now < earliest:
-        pause = patience.first_look * 2 ** min(action.looks, 6)
+        again = now + _pause(action, patience)
         enough = action.looks >= patience.looks_before_second_call
-        return LookAgain(max(now + pause, earliest) if enough else now + pause)
+        return LookAgain(max(again, earliest) if enough else again)
+    if action.step is Step.CANCEL_ORDER and order.history.reinstated:
+        return End(State.FAILED, "it was cancelled, and has been reinstated since")
     if moved:
         return End(State.FAILED, "the call was not applied, and the order has moved on since")
     if action.posts >= patience.calls:
         return End(State.FAILED, f"{action.posts} calls without any visible effect")
     return Gate()
+
+
+def _pause(action: Action, patience: Patience) -> timedelta:
+    pause: timedelta = patience.first_look * 2 ** min(action.looks, 6)
+    return pause
+
+
+def unconfirmed(action: Action, now: datetime, patience: Patience) -> bool:
+    """Whether a call went out so long ago that people should know that nothing proves it yet."""
+    return action.sent_at is not None and action.posts > 0 and now - action.sent_at >= patience.alarm
 
 
 def cancelled_event(action: Action, order: Order) -> int | None:
@@ -152,6 +178,23 @@ def cancelled_event(action: Action, order: Order) -> int | None:
     return news[-1].id if news else 0
 
 
+def _visit_stands(order: Order) -> bool:
+    visits = [slot for slot in order.appointments if slot.kind == HOME_VISIT]
+    newest = max(visits, key=lambda slot: slot.newness, default=None)
+    if newest is None or newest.status not in WAITING:
+        return False
+    return order.appointment_missing is None or order.appointment_missing < newest.observed_at
+
+
+def target_of(step: Step, order: Order) -> str:
+    """What a step cancels: the order itself, or its active appointment."""
+    if step is Step.CANCEL_ORDER:
+        return order.id
+    slot = order.appointment
+    assert isinstance(slot, Appointment)
+    return slot.id
+
+
 def slot_of(order: Order, appointment_id: str) -> Appointment | None:
     return next((slot for slot in order.appointments if slot.id == appointment_id), None)
 
@@ -159,10 +202,9 @@ def slot_of(order: Order, appointment_id: str) -> Appointment | None:
 def undone(order: Order, ours: Iterable[Action]) -> Order:
     """The order as it was before these steps of one decision: their events and what they did to the slot are
     left out, so that cancelling the slot cannot talk the rule out of cancelling the order."""
-    applied = [
-        action for action in ours if action.state is State.CONFIRMED and action.step is Step.CANCEL_PSC
-    ]
-    for action in applied:
+    for action in ours:
+        if not (action.step is Step.CANCEL_PSC and action.state is State.CONFIRMED and action.ours):
+            continue
         caused = frozenset(
             event.id
             for event in order.history.seen("appointment_cancelled")
@@ -172,5 +214,8 @@ def undone(order: Order, ours: Iterable[Action]) -> Order:
             replace(slot, status=action.before or slot.status) if slot.id == action.target else slot
             for slot in order.appointments
         )
-        order = replace(order, history=order.history.without(caused), appointments=slots)
+        # Junction's answer that there is none any more is our doing, too.
+        order = replace(
+            order, history=order.history.without(caused), appointments=slots, appointment_missing=None
+        )
     return order

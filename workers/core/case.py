@@ -25,12 +25,16 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class Sibling:
-    """Another open order of the same user, with what ranking it needs. No progress: its status is unknown."""
+    """Another open order of the same user, with what ranking it needs. No progress: its status is unknown.
+
+    `seen`: whether it may be relied on. Before a call only an order that was just looked at may.
+    """
 
     id: str
     lab_test_id: str | None
     created_at: datetime | None
     progress: int | None
+    seen: bool = True
 
 
 @dataclass(frozen=True)

@@ -398,10 +398,12 @@ class Duplicate(Condition, key="duplicate"):
 
     def instants(self, case: Case) -> Instants:
         found = self.better(case)
-        return Instants.unknown() if found is None else _yes_or_no(bool(found))
+        if found is None or (found and not any(other.seen for other in found)):
+            return Instants.unknown()
+        return _yes_or_no(bool(found))
 
     def better(self, case: Case) -> tuple[Sibling, ...] | None:
-        """The orders that this one would give way to; None when that cannot be told."""
+        """The orders that this one would give way to, the best first; None when that cannot be told."""
         order = case.order
         if (
             case.siblings is None
@@ -414,7 +416,8 @@ class Duplicate(Condition, key="duplicate"):
         alike = [other for other in case.siblings if self._alike(me, other, case)]
         if any(other.created_at is None or other.progress is None for other in alike):
             return None
-        return tuple(other for other in alike if self._rank(other) > self._rank(me))
+        better = (other for other in alike if self._rank(other) > self._rank(me))
+        return tuple(sorted(better, key=self._rank, reverse=True))
 
     def _alike(self, me: Sibling, other: Sibling, case: Case) -> bool:
         if "lab_test" in self.same and me.lab_test_id != other.lab_test_id:

@@ -142,10 +142,11 @@ class Finite(Spans):
     def edges(self) -> frozenset[datetime]:
         return frozenset(edge for span in self.spans for edge in (span.start, span.end) if edge)
 
-    def __and__(self, other: Spans) -> Spans:
+    def _meet(self, other: Spans) -> Spans:
         if not isinstance(other, Finite):
             return And.joining(self, other)
-        return Finite(tuple(both for mine in self.spans for its in other.spans if (both := mine & its)))
+        spans = tuple(both for mine in self.spans for its in other.spans if (both := mine & its))
+        return Finite(spans) if spans else NEVER
 
     def __invert__(self) -> Spans:
         if not self.spans:
@@ -153,8 +154,8 @@ class Finite(Spans):
         ends = (None, *(span.end for span in self.spans))
         starts = (*(span.start for span in self.spans), None)
         # Unbounded on both sides is what remains beyond a span that is itself unbounded there: nothing.
-        gaps = (Span(end, start) for end, start in zip(ends, starts, strict=True) if end or start)
-        return Finite(tuple(gaps))
+        gaps = tuple(Span(end, start) for end, start in zip(ends, starts, strict=True) if end or start)
+        return Finite(gaps) if gaps else NEVER
 
 
 NEVER: Spans = Finite(())

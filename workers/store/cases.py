@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -13,7 +13,7 @@ from workers.core.calendar import Calendar
 from workers.core.case import Case, Scope, Sibling, Signal
 from workers.core.order import Order
 from workers.core.status import Method, entry
-from workers.store.schema import actions, decisions, holds, labels, orders, outbox, signals
+from workers.store.schema import LIVE_STATES, actions, decisions, holds, labels, orders, outbox, signals
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,13 @@ class Surroundings:
 
 
 def gather(
-    connection: Connection, found: Iterable[Order], now: datetime, around: Surroundings
+    connection: Connection,
+    found: Iterable[Order],
+    now: datetime,
+    around: Surroundings,
+    seen: Collection[str] | None = None,
 ) -> dict[str, Case]:
-    """A case for each order, at `now`."""
+    """A case for each order, at `now`. `seen`: the orders that were just looked at; None: no matter."""
     by_id = {order.id: order for order in found}
     ids = sorted(by_id)
     users = sorted({order.facts.user_id for order in by_id.values() if order.facts.user_id})
@@ -39,7 +43,7 @@ def gather(
     held = set(connection.execute(select(holds.c.order_id).where(holds.c.order_id.in_(ids))).scalars())
     decided = _decided(connection, ids)
     ledger = _ledger(connection, ids)
-    siblings = _siblings(connection, users)
+    siblings = _siblings(connection, users, seen)
     notices = _notices(connection, ids)
 
     def case(order: Order) -> Case:
@@ -127,7 +131,13 @@ def _ledger(connection: Connection, ids: list[str]) -> dict[str, _Ledger]:
     return found
 
 
-def _siblings(connection: Connection, users: list[str]) -> dict[str | None, list[Sibling]]:
+def _siblings(
+    connection: Connection, users: list[str], seen: Collection[str] | None
+) -> dict[str | None, list[Sibling]]:
+    """Their open orders, but for those that an action of ours is about to end, or has ended."""
+    ending = select(actions.c.id).where(
+        actions.c.order_id == orders.c.id, actions.c.kind == "cancel_order", actions.c.state.in_(LIVE_STATES)
+    )
     query = select(
         orders.c.user_id,
         orders.c.id,
@@ -135,11 +145,12 @@ def _siblings(connection: Connection, users: list[str]) -> dict[str | None, list
         orders.c.created_at,
         orders.c.method,
         orders.c.status_name,
-    ).where(orders.c.user_id.in_(users), orders.c.open)
+    ).where(orders.c.user_id.in_(users), orders.c.open, ~ending.exists())
     found: dict[str | None, list[Sibling]] = defaultdict(list)
     for user, id_, lab_test, created_at, method, name in connection.execute(query):
         known = entry(Method(method), name) if method and name else None
-        found[user].append(Sibling(id_, lab_test, created_at, known.progress if known else None))
+        progress = known.progress if known else None
+        found[user].append(Sibling(id_, lab_test, created_at, progress, seen is None or id_ in seen))
     return found
 
 

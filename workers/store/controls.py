@@ -13,7 +13,9 @@ from typing import Literal
 from sqlalchemy import Connection, delete, insert, select, update
 
 from workers.store.audit import note
+from workers.store.database import EPOCH
 from workers.store.dialects import insert_or_ignore, upsert
+from workers.store.orders import lock as lock_orders
 from workers.store.schema import actions, controls, holds, labels, orders, signals
 
 STOP = "stop"  # the global stop
@@ -29,13 +31,28 @@ def queue_control(queue: str) -> str:
     return f"queue:{queue}"
 
 
-def raised(connection: Connection, names: Iterable[str], *, lock: bool = False) -> dict[str, str]:
-    """The switches that are on: name -> reason. `lock`: they stay so until the transaction ends."""
+def raised(connection: Connection, names: Iterable[str]) -> dict[str, str]:
+    """The switches that are on: name -> reason."""
     query = select(controls.c.name, controls.c.reason).where(
         controls.c.name.in_(sorted(set(names))), controls.c.state == "on"
     )
-    rows = connection.execute(query.with_for_update(read=True) if lock else query)
-    return {row.name: row.reason for row in rows}
+    return {row.name: row.reason for row in connection.execute(query)}
+
+
+def lock(connection: Connection, names: Iterable[str], *, alone: bool = False) -> dict[str, str]:
+    """Keeps these switches as they are until the transaction ends; those that are on: name -> reason.
+
+    `alone`: nobody else may hold them meanwhile. A switch that was never touched gets a row, or somebody
+    could turn it on unseen between our look and our commit.
+    """
+    wanted = sorted(set(names))
+    untouched = {"state": "off", "at": EPOCH, "actor": "engine", "reason": ""}
+    connection.execute(
+        insert_or_ignore(connection, controls), [{"name": name, **untouched} for name in wanted]
+    )
+    query = select(controls).where(controls.c.name.in_(wanted)).order_by(controls.c.name)
+    locked = connection.execute(query.with_for_update(read=not alone))
+    return {row.name: row.reason for row in locked if row.state == "on"}
 
 
 def all_raised(connection: Connection) -> dict[str, tuple[str, str, datetime]]:
@@ -89,7 +106,7 @@ def post_signal(
     connection: Connection, scope: Scope, target: str, name: str, *, at: datetime, actor: str, now: datetime
 ) -> bool:
     """Posts a signal from `at` on; one that stands already keeps its time. False: too late for some order."""
-    in_time = touch(connection, orders_of(connection, scope, target), now)
+    in_time = _touch_all(connection, scope, target, now)
     standing = select(signals.c.id).where(
         signals.c.scope == scope,
         signals.c.target == target,
@@ -106,7 +123,7 @@ def retract_signal(
     connection: Connection, scope: Scope, target: str, name: str, *, actor: str, now: datetime
 ) -> bool:
     """Takes a signal back. False: too late for some order."""
-    in_time = touch(connection, orders_of(connection, scope, target), now)
+    in_time = _touch_all(connection, scope, target, now)
     connection.execute(
         update(signals)
         .where(
@@ -125,7 +142,7 @@ def set_label(
     connection: Connection, scope: Scope, target: str, label: str, *, actor: str, now: datetime
 ) -> bool:
     """Puts a label on. False: too late for some order."""
-    in_time = touch(connection, orders_of(connection, scope, target), now)
+    in_time = _touch_all(connection, scope, target, now)
     row = {"scope": scope, "target": target, "label": label, "at": now, "actor": actor}
     connection.execute(insert_or_ignore(connection, labels), [row])
     note(connection, now, actor, "label", f"{scope}:{target}", after={"label": label})
@@ -136,7 +153,7 @@ def remove_label(
     connection: Connection, scope: Scope, target: str, label: str, *, actor: str, now: datetime
 ) -> bool:
     """Takes a label off. False: too late for some order."""
-    in_time = touch(connection, orders_of(connection, scope, target), now)
+    in_time = _touch_all(connection, scope, target, now)
     connection.execute(
         delete(labels).where(labels.c.scope == scope, labels.c.target == target, labels.c.label == label)
     )
@@ -152,18 +169,24 @@ def orders_of(connection: Connection, scope: Scope, target: str) -> list[str]:
     return list(connection.execute(query).scalars())
 
 
+def _touch_all(connection: Connection, scope: Scope, target: str, now: datetime) -> bool:
+    """`touch` for whatever order something said about `target` concerns, those not known yet included."""
+    if scope == "user":
+        lock_orders(connection, (), users=[target])
+    return touch(connection, orders_of(connection, scope, target), now)
+
+
 def touch(connection: Connection, order_ids: Iterable[str], now: datetime) -> bool:
     """Locks these orders, raises their facts version so that no older plan fits, and asks for a look now.
 
     False when a call for one of them is on its way: what is said comes too late for that one.
     """
     ids = sorted(set(order_ids))
-    lock = select(orders.c.id).where(orders.c.id.in_(ids)).order_by(orders.c.id).with_for_update()
-    connection.execute(lock).all()
+    lock_orders(connection, ids)
     connection.execute(
         update(orders)
         .where(orders.c.id.in_(ids), orders.c.open)
         .values(facts_version=orders.c.facts_version + 1, next_at=now, changed_at=now)
     )
-    sending = select(actions.c.id).where(actions.c.order_id.in_(ids), actions.c.state == "sending").limit(1)
-    return connection.execute(sending).first() is None
+    on_its_way = actions.c.order_id.in_(ids) & actions.c.state.in_(["sending", "unknown"])
+    return connection.execute(select(actions.c.id).where(on_its_way).limit(1)).first() is None

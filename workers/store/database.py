@@ -12,6 +12,8 @@ from typing import Any, Literal
 
 from sqlalchemy import BigInteger, Connection, DateTime, Dialect, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
+from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.types import TypeDecorator, TypeEngine
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -83,6 +85,10 @@ def _begin_sqlite(connection: Connection) -> None:
     # time-out; whoever will write says so at the start (`writing`).
     mode = connection.get_execution_options().get("begin", "DEFERRED")
     connection.exec_driver_sql(f"BEGIN {mode}")
+
+
+# Locked, gone, restarting: nobody's fault, and worth another try.
+TROUBLE = (OperationalError, InterfaceError, PoolTimeout)
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, func, insert, select, update
+from sqlalchemy import Connection, Engine, and_, func, insert, or_, select, update
 from sqlalchemy.engine import Row
 
 from workers.store.database import writing
@@ -134,14 +134,61 @@ def list_failures(
     return tuple(map(_recorded, connection.execute(query.order_by(failures.c.id.desc()).limit(limit))))
 
 
+def load_failures(connection: Connection, ids: Collection[int]) -> tuple[RecordedFailure, ...]:
+    """Those of these ids that exist, oldest first."""
+    query = select(failures).where(failures.c.id.in_(ids)).order_by(failures.c.id)
+    return tuple(map(_recorded, connection.execute(query)))
+
+
+def of_message(connection: Connection, message_id: str) -> tuple[RecordedFailure, ...]:
+    """Every time a message failed for good, newest first."""
+    query = select(failures).where(failures.c.message_id == message_id).order_by(failures.c.id.desc())
+    return tuple(map(_recorded, connection.execute(query)))
+
+
+def ids_of_group(
+    connection: Connection, fingerprint: str, states: Collection[FailureState], limit: int
+) -> list[int]:
+    query = (
+        select(failures.c.id)
+        .where(failures.c.fingerprint == fingerprint, failures.c.state.in_(states))
+        .order_by(failures.c.id)
+        .limit(limit)
+    )
+    return list(connection.execute(query).scalars())
+
+
+def count_states(connection: Connection, fingerprint: str | None = None) -> dict[FailureState, int]:
+    """How many failures are in each state: of a group, or all."""
+    query = select(failures.c.state, func.count()).group_by(failures.c.state)
+    if fingerprint is not None:
+        query = query.where(failures.c.fingerprint == fingerprint)
+    return dict(connection.execute(query).tuples().all())
+
+
+def versions_of_group(connection: Connection, fingerprint: str) -> tuple[str, ...]:
+    """The versions of this program in which it happened."""
+    query = select(failures.c.version).where(failures.c.fingerprint == fingerprint).distinct()
+    return tuple(connection.execute(query.order_by(failures.c.version)).scalars())
+
+
 def failed_again(connection: Connection, fingerprint: str) -> int:
-    """How many of a group's replayed messages have failed once more since."""
+    """How many of a group's replayed messages have failed once more since.
+
+    A message that was gone from Redis was replayed as a new one about the same rows.
+    """
     later = failures.alias()
     query = select(func.count()).where(
         failures.c.state == "replayed",
         failures.c.fingerprint == fingerprint,
         select(later.c.id)
-        .where(later.c.message_id == failures.c.message_id, later.c.id > failures.c.id)
+        .where(
+            later.c.id > failures.c.id,
+            or_(
+                later.c.message_id == failures.c.message_id,
+                and_(later.c.fingerprint == failures.c.fingerprint, later.c.args == failures.c.args),
+            ),
+        )
         .exists(),
     )
     return connection.execute(query).scalar_one()

@@ -6,7 +6,7 @@ The receiver's side records; the workers' side takes, finishes and tidies up. No
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -339,6 +339,16 @@ def quarantine(connection: Connection, row_id: int, error: str, now: datetime) -
             finished_at=now,
         )
     )
+
+
+def reopen(connection: Connection, ids: Collection[int]) -> int:
+    """Rows that were set aside are worked on as if they had just come; returns how many."""
+    query = (
+        update(deliveries)
+        .where(deliveries.c.id.in_(ids), deliveries.c.state == "quarantined")
+        .values(state="new", attempts=0, leased_until=None, result=None, error=None, finished_at=None)
+    )
+    return connection.execute(query).rowcount
 
 
 def unfinished(connection: Connection, now: datetime, limit: int) -> list[int]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, insert, or_, select, update
+from sqlalchemy import Connection, RowMapping, func, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from workers.core.action import Action, State
@@ -61,15 +61,15 @@ def lease(connection: Connection, action_id: int, now: datetime, until: datetime
     return connection.execute(taken).mappings().first()
 
 
-def due(connection: Connection, now: datetime, limit: int) -> list[int]:
-    """Rows that want their next step, the longest waiting first."""
+def due(connection: Connection, now: datetime, limit: int) -> dict[int, datetime]:
+    """Rows that want their next step and since when, the longest waiting first."""
     query = (
-        select(actions.c.id)
+        select(actions.c.id, actions.c.next_at)
         .where(actions.c.next_at <= now, or_(actions.c.leased_until.is_(None), actions.c.leased_until <= now))
         .order_by(actions.c.next_at)
         .limit(limit)
     )
-    return list(connection.execute(query).scalars())
+    return {row.id: row.next_at for row in connection.execute(query)}
 
 
 def move(
@@ -156,6 +156,20 @@ def drop_planned(connection: Connection, decision: int, reason: str, now: dateti
         .where(actions.c.decision == decision, actions.c.state == State.PLANNED)
         .values(state=State.DROPPED, reason=reason[:500], next_at=None, leased_until=None, changed_at=now)
     )
+
+
+def on_their_way(connection: Connection) -> int:
+    """Calls that have passed the gate and of which nobody has heard yet."""
+    sending = select(func.count()).select_from(actions).where(actions.c.state == State.SENDING)
+    return connection.execute(sending).scalar_one()
+
+
+def gave_up(connection: Connection, order_id: str) -> bool:
+    """Whether calls about this order came to nothing that anybody could see: a person decides about more."""
+    failed = select(actions.c.id).where(
+        actions.c.order_id == order_id, actions.c.state == State.FAILED, actions.c.posts > 0
+    )
+    return connection.execute(failed.limit(1)).first() is not None
 
 
 def of_decision(connection: Connection, decision: int) -> list[Action]:

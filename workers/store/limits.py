@@ -1,32 +1,29 @@
-"""Counting for the limits, and reserving under them, while the scope's control row is locked."""
+"""Counting for the limits, and reserving under them, while the limits' switches are locked."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, func, insert, or_, select, update
 
 from workers.core.limits import DAY, HOUR, Counted
 from workers.store.dialects import insert_or_ignore
 from workers.store.orders import count_open
-from workers.store.schema import controls, decisions, figures, orders, reservations
+from workers.store.orders import lock as lock_orders
+from workers.store.schema import decisions, figures, orders, reservations
 
+DUE_WORDS = (
+    "will_cancel",
+    "stopped",
+    "clock_skew",
+)  # outlooks of orders that are due once their time has come
 OPEN_ORDERS = "open_orders"  # the series that keeps how many were open when a day began
 
 
-def lock(connection: Connection, scopes: list[str], now: datetime) -> dict[str, str]:
-    """Takes the control rows of these scopes for this transaction; returns the tripped ones, with why."""
-    rows = [
-        {"name": name, "state": "off", "at": now, "actor": "engine", "reason": ""} for name in sorted(scopes)
-    ]
-    connection.execute(insert_or_ignore(connection, controls), rows)
-    locked = select(controls).where(controls.c.name.in_(scopes)).order_by(controls.c.name).with_for_update()
-    return {row.name: row.reason for row in connection.execute(locked) if row.state == "on"}
-
-
 def count(connection: Connection, rule: str | None, order_id: str, now: datetime) -> Counted:
-    """What one rule (None: all) did in the windows, and what is due for it now, `order_id` included."""
-    mine = [reservations.c.rule == rule] if rule else []
+    """What one rule (None: all) did in the windows, and what is due for it now: `order_id` among the due,
+    even if it was reserved for before."""
+    mine = [reservations.c.order_id != order_id, *([reservations.c.rule == rule] if rule else [])]
     hour, day = (
         connection.execute(
             select(func.count(reservations.c.order_id.distinct())).where(
@@ -36,8 +33,10 @@ def count(connection: Connection, rule: str | None, order_id: str, now: datetime
         for window in (HOUR, DAY)
     )
     due = select(func.count()).where(
-        orders.c.next_at <= now,
-        orders.c.outlook == "will_cancel",
+        or_(
+            orders.c.outlook.in_(DUE_WORDS) & (orders.c.next_at <= now),
+            orders.c.outlook.startswith("waits: "),  # due, and could not be looked at
+        ),
         orders.c.outlook_at <= now,
         orders.c.id != order_id,
         *([orders.c.outlook_rule == rule] if rule else []),
@@ -61,17 +60,13 @@ def open_today(connection: Connection, day_began: datetime) -> int:
 
 def let_go(connection: Connection, rule: str | None, most: int, actor: str, now: datetime) -> list[str]:
     """Held decisions, the oldest first and no more than fit, may be decided again; returns their orders."""
-    held = (
-        select(decisions.c.id, decisions.c.order_id)
-        .where(
-            decisions.c.state == "open",
-            decisions.c.verdict == "held",
-            *([decisions.c.rule == rule] if rule else []),
-        )
-        .order_by(decisions.c.id)
-        .limit(most)
-    )
-    chosen = connection.execute(held).all()
+    waiting = [decisions.c.state == "open", decisions.c.verdict == "held"]
+    if rule is not None:
+        waiting.append(decisions.c.rule == rule)
+    held = select(decisions.c.id, decisions.c.order_id).where(*waiting).order_by(decisions.c.id).limit(most)
+    first = [row.order_id for row in connection.execute(held)]
+    lock_orders(connection, first)  # whoever had one of them may have settled its decision, so look again
+    chosen = connection.execute(held.where(decisions.c.order_id.in_(first))).all()
     connection.execute(
         update(decisions)
         .where(decisions.c.id.in_([row.id for row in chosen]))

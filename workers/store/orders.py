@@ -16,8 +16,10 @@ from workers.core.history import Event, History
 from workers.core.order import NOTHING_KNOWN, Appointment, Facts, Order
 from workers.core.outlook import Outlook
 from workers.core.status import Status
-from workers.store.dialects import insert_or_ignore, upsert
+from workers.store.dialects import insert_or_ignore, lock_names, upsert
 from workers.store.schema import appointments, order_events, orders
+
+SET_ASIDE = "quarantined"  # the outlook of an order that workers died over
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,25 @@ class Change:
     delivery: int | None = None
 
 
-def load(connection: Connection, ids: Iterable[str], *, lock: bool = False) -> dict[str, Stored]:
-    """The orders with these ids that we know. `lock`: nobody else changes them until the transaction ends
-    (SQLite locks as a whole; see `database.writing`)."""
+def lock(connection: Connection, ids: Iterable[str], users: Iterable[str] = ()) -> None:
+    """Nobody else changes these orders, or decides about any order of their users or of `users`, until the
+    transaction ends (SQLite locks as a whole; see `database.writing`).
+
+    Whoever locks several things takes switches first, then users, orders, decisions and actions; each kind in
+    the order of its names, so that nobody waits in a circle. An order that is not born yet has no row to
+    lock, so what is said and decided about a user's orders is kept apart by the user.
+    """
     wanted = sorted(set(ids))
-    query = select(orders).where(orders.c.id.in_(wanted)).order_by(orders.c.id)
-    rows = connection.execute(query.with_for_update() if lock else query).mappings().all()
+    mine = select(orders.c.user_id).where(orders.c.id.in_(wanted), orders.c.user_id.is_not(None))
+    lock_names(connection, {*users, *connection.execute(mine).scalars()})
+    rows = select(orders.c.id).where(orders.c.id.in_(wanted)).order_by(orders.c.id).with_for_update()
+    connection.execute(rows).all()
+
+
+def load(connection: Connection, ids: Iterable[str]) -> dict[str, Stored]:
+    """The orders with these ids that we know."""
+    query = select(orders).where(orders.c.id.in_(sorted(set(ids))))
+    rows = connection.execute(query).mappings().all()
     if not rows:
         return {}
     known = [row["id"] for row in rows]
@@ -133,12 +148,14 @@ def plan_ahead(connection: Connection, plans: Mapping[str, Ahead]) -> None:
 
 
 def due(connection: Connection, now: datetime, limit: int) -> list[str]:
-    """Orders whose next instant has come and that nobody is looking at, the most overdue first."""
+    """Orders whose next instant has come and that nobody is looking at, the most overdue first. They stay
+    locked; one that somebody works on just now is left for the next time."""
     query = (
         select(orders.c.id)
         .where(orders.c.next_at <= now, _free(now), _unannounced(now))
         .order_by(orders.c.next_at)
         .limit(limit)
+        .with_for_update(skip_locked=True)
     )
     return list(connection.execute(query).scalars())
 
@@ -165,7 +182,7 @@ def lease(connection: Connection, order_id: str, now: datetime, until: datetime)
 
 
 def postpone(connection: Connection, order_id: str, next_at: datetime, why: str) -> None:
-    """Lets go of an order that could not be looked at; it is still due."""
+    """Lets go of an order that could not be looked at, or decided just now; it is still due."""
     connection.execute(
         update(orders)
         .where(orders.c.id == order_id)
@@ -175,12 +192,22 @@ def postpone(connection: Connection, order_id: str, next_at: datetime, why: str)
     )
 
 
+def wake_others(connection: Connection, moved: Iterable[str], but: Iterable[str], now: datetime) -> None:
+    """Asks for a look at the other open orders of the users of these: what is so of one may hang on another.
+    Their users are locked."""
+    users = select(orders.c.user_id).where(orders.c.id.in_(sorted(set(moved))))
+    others = orders.c.user_id.in_(users) & orders.c.id.not_in(sorted(set(but)))
+    connection.execute(
+        update(orders).where(others, orders.c.open, orders.c.facts_version > 0).values(next_at=now)
+    )
+
+
 def set_aside(connection: Connection, order_id: str) -> None:
     """Nobody looks at it any more until something new comes in about it, or an operator asks."""
     connection.execute(
         update(orders)
         .where(orders.c.id == order_id)
-        .values(leased_until=None, woken_until=None, next_at=None, attempts=0, outlook="quarantined")
+        .values(leased_until=None, woken_until=None, next_at=None, attempts=0, outlook=SET_ASIDE)
     )
 
 
@@ -188,22 +215,34 @@ def wake_stale(connection: Connection, generation: int, now: datetime, limit: in
     """Asks for a look at open orders that were planned under an older policy; returns how many."""
     stale = (
         select(orders.c.id)
-        .where(
-            orders.c.open,
-            or_(orders.c.generation.is_(None), orders.c.generation < generation),
-            or_(orders.c.next_at.is_(None), orders.c.next_at > now),
-            orders.c.facts_version > 0,
-        )
+        .where(*_stale(generation), or_(orders.c.next_at.is_(None), orders.c.next_at > now))
         .order_by(orders.c.id)
         .limit(limit)
+        .with_for_update(skip_locked=True)
     )
     return connection.execute(update(orders).where(orders.c.id.in_(stale)).values(next_at=now)).rowcount
 
 
+def any_stale(connection: Connection, generation: int) -> bool:
+    """Whether some open order still waits for its plan under this policy."""
+    return connection.execute(select(orders.c.id).where(*_stale(generation)).limit(1)).first() is not None
+
+
+def _stale(generation: int) -> tuple[ColumnElement[bool], ...]:
+    return (
+        orders.c.open,
+        or_(orders.c.generation.is_(None), orders.c.generation < generation),
+        orders.c.facts_version > 0,
+        orders.c.outlook.is_distinct_from(SET_ASIDE),
+    )
+
+
 def wake_stopped(connection: Connection, now: datetime) -> None:
-    """What was put off because of a stop or a pause is looked at now."""
+    """What was put off because of a stop or a pause is looked at now, and counts as due until then. One that
+    somebody works on just now sees the switch by itself."""
+    stopped = select(orders.c.id).where(orders.c.outlook == "stopped").with_for_update(skip_locked=True)
     connection.execute(
-        update(orders).where(orders.c.outlook == "stopped").values(next_at=now, woken_until=None)
+        update(orders).where(orders.c.id.in_(stopped)).values(next_at=now, woken_until=None, outlook_at=now)
     )
 
 

@@ -25,9 +25,10 @@ class Generation:
     loaded_at: datetime
 
 
-def active(connection: Connection) -> Generation | None:
+def active(connection: Connection, *, lock: bool = False) -> Generation | None:
+    """The generation in force. `lock`: it stays so until the transaction ends; None if just replaced."""
     query = select(policies).where(policies.c.active).order_by(policies.c.generation.desc()).limit(1)
-    row = connection.execute(query).mappings().first()
+    row = connection.execute(query.with_for_update(read=True) if lock else query).mappings().first()
     if row is None:
         return None
     return Generation(row["generation"], row["hash"], row["source"], row["text"], row["loaded_at"])

@@ -1,4 +1,4 @@
-"""Who may look at the dashboard: names, roles, argon2id hashes, and when a name must wait after wrong passwords."""
+"""Who may look at the dashboard: names, roles, argon2id hashes, and how long a name waits after failures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,9 @@ SHORTEST_PASSWORD, LONGEST_PASSWORD = 12, 1024
 FREE_TRIES = 5
 FIRST_WAIT, LONGEST_WAIT = timedelta(seconds=15), timedelta(minutes=15)
 
-HASHER = PasswordHasher()  # argon2id; the library follows RFC 9106's advice for machines that do other work too
+HASHER = (
+    PasswordHasher()
+)  # argon2id; the library follows RFC 9106's advice for machines that do other work too
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,10 @@ def everybody(connection: Connection) -> tuple[User, ...]:
 
 def anybody(connection: Connection) -> bool:
     """Whether there is someone who could sign in."""
-    return connection.execute(select(users.c.name).where(users.c.disabled_at.is_(None)).limit(1)).first() is not None
+    return (
+        connection.execute(select(users.c.name).where(users.c.disabled_at.is_(None)).limit(1)).first()
+        is not None
+    )
 
 
 def set_password(connection: Connection, name: str, password: str) -> bool:
@@ -96,7 +101,9 @@ def check_password(store: Engine, name: str, password: str, now: datetime) -> Ro
 
 
 def _count_failure(connection: Connection, name: str, now: datetime) -> None:
-    more = update(users).where(users.c.name == name).values(failed=users.c.failed + 1).returning(users.c.failed)
+    more = (
+        update(users).where(users.c.name == name).values(failed=users.c.failed + 1).returning(users.c.failed)
+    )
     too_many = connection.execute(more).scalar_one() - FREE_TRIES
     if too_many >= 0:
         wait = min(FIRST_WAIT * 2 ** min(too_many, 10), LONGEST_WAIT)

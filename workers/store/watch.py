@@ -37,20 +37,27 @@ def counts(connection: Connection, now: datetime) -> Counts:
     failed = select(func.count(), func.max(failures.c.at, type_=failures.c.at.type))
     set_aside = select(func.count(), func.max(deliveries.c.finished_at, type_=deliveries.c.finished_at.type))
     waiting = select(func.count(), func.max(decisions.c.at, type_=decisions.c.at.type))
+    open_failures, newest_failure = connection.execute(failed.where(failures.c.state == "open")).one()
+    quarantined, newest_quarantined = connection.execute(
+        set_aside.where(deliveries.c.state == "quarantined")
+    ).one()
+    open_decisions, newest_open = connection.execute(waiting.where(decisions.c.state == "open")).one()
+    minute = rejections.c.minute
     return Counts(
-        *connection.execute(failed.where(failures.c.state == "open")).one(),
-        *connection.execute(set_aside.where(deliveries.c.state == "quarantined")).one(),
-        *connection.execute(waiting.where(decisions.c.state == "open")).one(),
-        _bad_signatures(connection, rejections.c.minute > now - RECENT),
-        _bad_signatures(
-            connection, rejections.c.minute > now - 2 * RECENT, rejections.c.minute <= now - RECENT
-        ),
+        open_failures=open_failures,
+        newest_failure_at=newest_failure,
+        quarantined=quarantined,
+        newest_quarantined_at=newest_quarantined,
+        open_decisions=open_decisions,
+        newest_open_decision_at=newest_open,
+        bad_signatures=_bad_signatures(connection, minute > now - RECENT),
+        bad_signatures_before=_bad_signatures(connection, minute > now - 2 * RECENT, minute <= now - RECENT),
     )
 
 
 def _bad_signatures(connection: Connection, *when: ColumnElement[bool]) -> int:
     total = select(func.coalesce(func.sum(rejections.c.count), 0))
-    return connection.execute(total.where(rejections.c.reason.in_(BAD_SIGNATURE), *when)).scalar_one()
+    return int(connection.execute(total.where(rejections.c.reason.in_(BAD_SIGNATURE), *when)).scalar_one())
 
 
 def failures_mark(connection: Connection) -> object:
@@ -66,7 +73,7 @@ def failures_mark(connection: Connection) -> object:
 def figures_between(
     connection: Connection, prefix: str, since: datetime, until: datetime
 ) -> dict[str, dict[datetime, int]]:
-    """The counters whose series begins with `prefix`, from `since` on and before `until`: series -> minute -> value."""
+    """Counters whose series begins with `prefix`, `since` included: series -> minute -> value."""
     query = select(figures).where(
         figures.c.minute >= since,
         figures.c.minute < until,

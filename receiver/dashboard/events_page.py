@@ -1,0 +1,283 @@
+"""Events: every delivery and what became of it, requests turned away, and where events come from."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import get_args
+
+from sqlalchemy import Connection, RowMapping
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from receiver.dashboard.desk import Desk
+from receiver.dashboard.filters import Asked, Choice, Day, Flag, Text, read_filters
+from receiver.dashboard.page import Address, Page
+from receiver.dashboard.rendering import duration
+from receiver.dashboard.visit import Visit, not_found
+from workers.messages import ProjectDeliveries
+from workers.store import delivery_reads, inbox
+from workers.store.delivery_reads import DeliveryFilter, What
+
+log = logging.getLogger(__name__)
+
+ROWS = 50
+SECOND, MINUTE, HOUR, DAY = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
+
+# What became of a delivery: its name, tone, sign, and what that means.
+WORDS: Mapping[What, tuple[str, str, str, str]] = {
+    "waiting": ("Waiting", "info", "clock", "A worker will take it, or has it now."),
+    "projected": ("Projected", "ok", "ok", "It changed what we know of the order."),
+    "no_change": ("No change", "plain", "dot", "It told us nothing that we did not know."),
+    "out_of_order": (
+        "Out of order",
+        "warn",
+        "clock",
+        "It came after what happened later, and was put in its place.",
+    ),
+    "ignored": ("Ignored", "plain", "dot", "It is about nothing that is handled here."),
+    "quarantined": (
+        "Set aside",
+        "bad",
+        "warn",
+        "It failed again and again; it waits for somebody to replay it.",
+    ),
+    "unreadable": ("Unreadable", "bad", "cross", "The signature was right, but the content made no sense."),
+    "foreign": ("Foreign", "plain", "dot", "It is about another team's order; its content was not kept."),
+}
+
+# Why a request was turned away, for whoever looks into it.
+REASONS = {
+    "not_post": "Something other than POST; a browser, or a health check at the wrong address.",
+    "not_json": "The content was not declared as JSON.",
+    "body_too_large": "The body was larger than this receiver takes.",
+    "body_too_slow": "The body did not arrive in time.",
+    "stopping": "The receiver was stopping; it will be sent again.",
+    "signature_missing": "The headers that make a signature were not there.",
+    "id_malformed": "The delivery id was no printable text.",
+    "timestamp_malformed": "The signing time was no number.",
+    "timestamp_too_old": "Signed too long ago: replayed, or a clock is wrong.",
+    "timestamp_too_new": "Signed in the future: a clock is wrong.",
+    "signature_unsupported": "No signature of a version known here.",
+    "signature_wrong": "No secret configured here makes this signature.",
+    "secret_expired": "Rightly signed, with a secret that has expired here.",
+}
+
+FIELDS = (
+    Text("type", "Type"),
+    Choice("state", "Result", {what: words[0] for what, words in WORDS.items()}),
+    Text("order", "Order"),
+    Text("id", "Message id"),
+    Day("from", "From"),
+    Day("to", "To", end=True),
+    Flag("repeated", "Came more than once"),
+)
+
+
+def show_deliveries(visit: Visit) -> Response:
+    asked = read_filters(visit.request.query_params.multi_items(), FIELDS)
+    wanted = _filter(asked)
+    before = int(visit.query("before")) if visit.query("before").isdecimal() else None
+    with visit.desk.reading() as connection:
+        found = delivery_reads.list_deliveries(connection, wanted, before=before, limit=ROWS)
+        count = delivery_reads.count_deliveries(connection, wanted)
+        ever = bool(found.rows) or delivery_reads.any_delivery(connection)
+    return visit.render(
+        "events.html",
+        asked=asked,
+        found=found,
+        count=count,
+        cap=delivery_reads.CAP,
+        scanned=None if wanted.has_index else delivery_reads.SCANNED,
+        ever=ever,
+        words=WORDS,
+        what_of=what_of,
+        latency=latency,
+        older=asked.link(before=str(found.older)) if found.older else "",
+        newest=asked.link() if before else "",
+    )
+
+
+def show_delivery(visit: Visit) -> Response:
+    with visit.desk.reading() as connection:
+        row = _delivery(connection, visit)
+        brought = delivery_reads.brought_by(connection, row)
+    return visit.render(
+        "event.html",
+        row=row,
+        body=None if row["body"] is None else _as_text(row["body"]),
+        what=what_of(row),
+        words=WORDS,
+        brought=brought,
+        may_replay=_may_replay(row),
+        latency=latency,
+    )
+
+
+def send_body(visit: Visit) -> Response:
+    """The trimmed event, as a file."""
+    with visit.desk.reading() as connection:
+        row = _delivery(connection, visit)
+    if row["body"] is None:
+        raise not_found("content of this delivery any more")
+    return Response(
+        _as_text(row["body"]) + "\n",
+        media_type="application/json",
+        headers={"content-disposition": f'attachment; filename="delivery-{row["id"]}.json"'},
+    )
+
+
+def show_rejected(visit: Visit) -> Response:
+    with visit.desk.reading() as connection:
+        rejected = delivery_reads.rejected_since(connection, visit.now - DAY)
+    this_hour = visit.now.replace(minute=0, second=0, microsecond=0)
+    hours = [this_hour - HOUR * ago for ago in range(23, -1, -1)]
+    return visit.render(
+        "rejected.html",
+        rejected=rejected,
+        by_hour={one.reason: _by_hour(one.minutes, hours) for one in rejected},
+        newest=sorted(
+            ((minute, one.reason, count) for one in rejected for minute, count in one.minutes.items()),
+            reverse=True,
+        )[:ROWS],
+        reasons=REASONS,
+    )
+
+
+def show_sources(visit: Visit) -> Response:
+    with visit.desk.reading() as connection:
+        sources, oldest = delivery_reads.sources(connection, visit.now)
+    return visit.render("sources.html", sources=sources, oldest=oldest, most=delivery_reads.SOURCES_FROM)
+
+
+# --- replaying ---------------------------------------------------------------------------------------------
+
+
+def ask_replay(visit: Visit) -> Response:
+    with visit.desk.reading() as connection:
+        row = _delivery(connection, visit)
+    if not _may_replay(row):
+        raise HTTPException(409, "Only a delivery that was set aside can be replayed.")
+    return visit.render(
+        "confirm.html",
+        title="Replay a delivery",
+        back=(f"/events/{row['id']}", f"Delivery {row['id']}"),
+        facts=[
+            ("Type", row["event_type"] or "–"),
+            ("Order", row["order_id"] or "–"),
+            ("Error", row["error"] or "–"),
+        ],
+        what=[
+            "It goes through the pipeline as if it had just come.",
+            "What it tells twice changes nothing. If it fails again, it is set aside again.",
+        ],
+        button="Replay",
+        danger=False,
+        ask_reason=True,
+        type_number=None,
+    )
+
+
+def replay(visit: Visit) -> Response:
+    """Twice is harmless: only a row that is set aside is opened again."""
+    reason = visit.reason()
+    with visit.desk.writing() as connection:
+        row = _delivery(connection, visit)
+        if not inbox.reopen(connection, [row["id"]]):
+            raise HTTPException(409, "This delivery is not set aside any more; nothing was done.")
+        visit.audit(connection, "replay", f"delivery:{row['id']}", reason=reason)
+    return visit.go(f"/events/{row['id']}", _announce(visit.desk, row["id"]))
+
+
+def _announce(desk: Desk, delivery: int) -> str:
+    try:
+        desk.publish(ProjectDeliveries([delivery]))
+    except Exception:  # the row is open, and the clock finds it
+        log.warning("replayed delivery %s did not reach the queue", delivery, exc_info=True)
+        return "It is open again. The queue does not answer, so the clock will find it."
+    return "It is on its way through the pipeline."
+
+
+def _may_replay(row: RowMapping) -> bool:
+    return bool(row["state"] == "quarantined")
+
+
+# --- small things ------------------------------------------------------------------------------------------
+
+
+def what_of(row: RowMapping) -> str:
+    """What became of a delivery: a key of WORDS; what another version of this program wrote is left as it is."""
+    state, result = str(row["state"]), row["result"]
+    if state == "new":
+        return "waiting"
+    return str(result) if state == "done" and result else state
+
+
+def latency(length: timedelta) -> str:
+    """Short times to the millisecond, long ones as everywhere."""
+    if length < SECOND:
+        return f"{max(0, length // timedelta(milliseconds=1))} ms"
+    return f"{length / SECOND:.1f} s" if length < MINUTE else duration(length)
+
+
+def _as_text(body: object) -> str:
+    return json.dumps(body, indent=2, sort_keys=True, ensure_ascii=False)
+
+
+def _filter(asked: Asked) -> DeliveryFilter:
+    state = asked.one("state")
+    return DeliveryFilter(
+        type=asked.one("type") or "",
+        what=state if state in get_args(What) else None,
+        order_id=asked.one("order") or "",
+        delivery_id=asked.one("id") or "",
+        since=asked.one("from"),
+        to=asked.one("to"),
+        repeated=bool(asked.one("repeated")),
+    )
+
+
+def _by_hour(minutes: Mapping[datetime, int], hours: list[datetime]) -> list[int]:
+    totals = dict.fromkeys(hours, 0)
+    for minute, count in minutes.items():
+        hour = minute.replace(minute=0)
+        if hour in totals:
+            totals[hour] += count
+    return list(totals.values())
+
+
+def _delivery(connection: Connection, visit: Visit) -> RowMapping:
+    row = delivery_reads.delivery_row(connection, int(visit.path["id"]))
+    if row is None:
+        raise not_found("delivery of that number")
+    return row
+
+
+def deliveries_topic(desk: Desk, _key: str) -> object:
+    with desk.reading() as connection:
+        return delivery_reads.deliveries_mark(connection)
+
+
+def find_delivery(connection: Connection, text: str) -> str | None:
+    found = delivery_reads.id_of(connection, text)
+    return None if found is None else f"/events/{found}"
+
+
+PAGE = Page(
+    label="Events",
+    path="/events",
+    icon="events",
+    key="e",
+    addresses=(
+        Address("/events", get=show_deliveries),
+        Address("/events/rejected", get=show_rejected),
+        Address("/events/sources", get=show_sources),
+        Address("/events/{id:int}", get=show_delivery),
+        Address("/events/{id:int}/body", get=send_body),
+        Address("/events/{id:int}/replay", get=ask_replay, post=replay),
+    ),
+    topics={"deliveries": deliveries_topic},
+    finders={"delivery": find_delivery},
+)

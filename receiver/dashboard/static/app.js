@@ -1,0 +1,114 @@
+// What pages cannot do without a script: ages that grow, a live indicator that can be paused, keys.
+// Everything else works without it.
+(() => {
+  "use strict";
+  const live = document.getElementById("live");
+  const said = document.getElementById("said");
+  const words = { live: "Live", paused: "Paused", reconnecting: "Reconnecting", offline: "Offline" };
+  const OFFLINE_AFTER_MS = 30_000;
+  const LOOK_WITHOUT_STREAM_MS = 30_000;
+  let lostAt = null;
+  let missed = new Set();
+
+  // --- ages -------------------------------------------------------------------------------------------------
+  const duration = (seconds) => {
+    const s = Math.max(0, Math.floor(seconds)), m = Math.floor(s / 60), h = Math.floor(s / 3600), d = Math.floor(s / 86400);
+    if (!m) return `${s} s`;
+    if (!h) return `${m} min`;
+    if (!d) return `${h} h ${String(m % 60).padStart(2, "0")} m`;
+    return `${d} d ${h % 24} h`;
+  };
+  // The server's clock counts, not this computer's.
+  const skew = Date.parse(document.documentElement.dataset.now ?? "") - Date.now() || 0;
+  const grow = () => {
+    for (const time of document.querySelectorAll("time[data-kind=ago], time[data-kind=until]")) {
+      const seconds = (Date.now() + skew - Date.parse(time.dateTime)) / 1000;
+      const text = time.dataset.kind === "ago" ? `${duration(seconds)} ago` : seconds < 0 ? `in ${duration(-seconds)}` : "now";
+      if (time.textContent !== text) time.textContent = text;
+    }
+  };
+  setInterval(grow, 1000);
+  document.addEventListener("htmx:after:settle", grow);
+
+  // --- live -------------------------------------------------------------------------------------------------
+  const show = (state) => {
+    if (!live || live.dataset.state === state) return;
+    live.hidden = false;
+    live.dataset.state = state;
+    live.textContent = words[state];
+    live.title = state === "paused" ? "Go on (p)" : "Pause (p)";
+  };
+  const isPaused = () => live?.dataset.state === "paused";
+  const topicsShown = () =>
+    [...document.querySelectorAll("[data-live]")].map((region) => region.getAttribute("hx-trigger").split(" ")[0]);
+  const refresh = (topics) => topics.forEach((topic) => window.htmx?.trigger(document.body, topic));
+
+  document.addEventListener("htmx:sse:after:connection", () => {
+    lostAt = null;
+    if (!isPaused()) show("live");
+  });
+  const lost = () => {
+    lostAt ??= Date.now();
+    if (!isPaused()) show(Date.now() - lostAt < OFFLINE_AFTER_MS ? "reconnecting" : "offline");
+  };
+  document.addEventListener("htmx:sse:error", lost);
+  document.addEventListener("htmx:sse:close", lost);
+  document.addEventListener("signed-out", () => location.reload());
+  document.addEventListener("htmx:before:request", (event) => {
+    const region = event.target.closest?.("[data-live]");
+    if (!region || !isPaused()) return;
+    missed.add(region.getAttribute("hx-trigger").split(" ")[0]);
+    event.preventDefault();
+  });
+  setInterval(() => {
+    if (lostAt === null || isPaused()) return;
+    lost();
+    refresh(new Set(topicsShown()));
+  }, LOOK_WITHOUT_STREAM_MS);
+  const togglePause = () => {
+    if (!isPaused()) {
+      show("paused");
+    } else {
+      show(lostAt === null ? "live" : "reconnecting");
+      refresh(missed);
+      missed = new Set();
+    }
+    if (said) said.textContent = `Updates: ${live.textContent}`;
+  };
+  live?.addEventListener("click", togglePause);
+
+  // --- keys -------------------------------------------------------------------------------------------------
+  let afterG = 0;
+  const rows = () => [...document.querySelectorAll("main tbody tr")].filter((row) => row.querySelector("a[href]"));
+  const step = (by) => {
+    const all = rows(), at = all.findIndex((row) => row.contains(document.activeElement));
+    all[Math.min(Math.max(at + by, 0), all.length - 1)]?.querySelector("a[href]").focus();
+  };
+  const keys = {
+    "/": () => document.getElementById("jump")?.focus(),
+    j: () => step(1),
+    k: () => step(-1),
+    p: togglePause,
+    g: () => { afterG = Date.now(); },
+  };
+  document.addEventListener("keydown", (event) => {
+    const busy = event.target.closest?.("input, select, textarea, [contenteditable], dialog");
+    if (busy || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (Date.now() - afterG < 1500) {
+      afterG = 0;
+      const page = document.querySelector(`.side a[data-key="${CSS.escape(event.key)}"]`);
+      if (page) { event.preventDefault(); page.click(); return; }
+    }
+    const act = keys[event.key];
+    if (act) { event.preventDefault(); act(); }
+  });
+
+  // A menu closes when one looks elsewhere.
+  document.addEventListener("click", (event) => {
+    for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
+  });
+  document.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    for (const menu of document.querySelectorAll("details.menu[open]")) { menu.open = false; menu.querySelector("summary").focus(); }
+  });
+})();
