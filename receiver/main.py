@@ -11,10 +11,11 @@ import uvicorn
 from starlette.applications import Starlette
 
 from receiver.app import create_app
-from receiver.logs import log_as_json
 from receiver.protocol import BoundedProtocol
-from receiver.settings import BadSettingsError, Settings, describe_settings, load_settings
+from receiver.settings import Settings
 from workers.broker import make_broker
+from workers.configuration import BadSettings, describe, load
+from workers.logs import log_as_json
 from workers.store.database import open_store
 
 FINISH_REQUESTS = 4  # seconds; with the intake's five, a stop takes less than ten
@@ -24,13 +25,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         prog="python -m receiver.main",
         description="Takes Junction's webhooks in. Configured by the environment alone:",
-        epilog=describe_settings(),
+        epilog=describe(Settings),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.parse_args()
     try:
-        settings = load_settings()
-    except BadSettingsError as problems:
+        settings = load(Settings)
+    except BadSettings as problems:
         sys.stderr.write(f"The receiver cannot start with these settings:\n{problems}\n")
         sys.exit(2)
     log_as_json()

@@ -7,14 +7,14 @@ from collections.abc import Iterable
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("receiver", "workers", "sandbox")
+PACKAGES = ("demo", "receiver", "workers", "sandbox")
 
 # Whoever needs the time gets it as an argument; these own the clock.
 CLOCK_OWNERS = re.compile(r"(main|\w*cli|clock|demo\w*)\.py")
 READS_THE_CLOCK = re.compile(r"datetime\.now\(|utcnow|\.today\(|\btime\.time\(")
 
-# Whoever opens a transaction or passes it on may name its type.
-SPEAKS_SQL = re.compile(r"^\s*(import|from) sqlalchemy(?! import (Connection|Engine|Connection, Engine)$)\b")
+# Whoever opens a transaction, passes it on or shows a row may name its type.
+SPEAKS_SQL = re.compile(r"^\s*(import|from) sqlalchemy(?! import ((Connection|Engine|RowMapping)(, )?)+$)\b")
 MAY_SPEAK_SQL = {
     "workers/store": "all of our queries",
 }

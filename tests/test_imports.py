@@ -11,9 +11,14 @@ ROOT = Path(__file__).parent.parent
 # What the door may take from the engine; a file may take what any line that covers it says.
 FROM_THE_ENGINE = {
     "receiver": {"workers.messages", "workers.store", "workers.core"},
-    "receiver/main.py": {"workers.broker"},  # puts the process together
-    # shows the rules, why an order is left alone, what waits in the queues, and which version runs
+    # puts the process together
+    "receiver/main.py": {"workers.broker", "workers.configuration", "workers.logs"},
+    "receiver/settings.py": {"workers.configuration"},
+    # shows the rules, why an order is left alone, what waits in the queues, and which version runs;
+    # says what operators want done
     "receiver/dashboard": {
+        "workers.operating",
+        "workers.services",
         "workers.policy_file",
         "workers.explaining",
         "workers.queues",

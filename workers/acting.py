@@ -218,14 +218,16 @@ def _objection(
         return Objection("the policy has changed since the decision")
     key = decision["key"]
     made, case = _replanned(connection, services, active, action, order, key, now, seen=looked.ids)
-    found = next((rule for rule in made.rules if rule.key == key), None)
+    found = next((each for each in made.rules if each.rule.name == decision["rule"]), None)
     if found is None:
         return Objection("the rule no longer speaks of this order")
     if found.verdict is Verdict.WAITS and found.first is not None and now in found.wanted.yes:
         return NotYet(found.first, "waits for the hours in which patients may be texted")
     if found.verdict is not Verdict.DUE:
-        told = next(rule for rule in trace(active.policy, case, made)["rules"] if rule["key"] == key)
+        told = next(each for each in trace(active.policy, case, made)["rules"] if each["key"] == found.key)
         return Objection(f"the rule no longer holds: {told['why']}")
+    if found.key != key:
+        return Objection("the rule holds for another reason than it did")
     todo = [(step, core.target_of(step, order)) for step in steps(active.policy, found.rule, case)]
     mine = ledger.of_decision(connection, action.decision)
     if todo != [(each.step, each.target) for each in mine if each.state in core.UNDER_WAY]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from secrets import token_hex
 from typing import Any, get_args
 from urllib.parse import urlencode
@@ -17,7 +17,7 @@ from receiver.dashboard.replaying import replay
 from receiver.dashboard.visit import Visit, not_found
 from workers.queues import QueueUnreachable
 from workers.store import failures, previews
-from workers.store.failures import FailureState
+from workers.store.failures import FailureState, RecordedFailure
 from workers.store.previews import MOST_IDS, Preview
 from workers.store.watch import failures_mark
 
@@ -110,7 +110,7 @@ def show_preview(visit: Visit) -> Response:
         preview = _preview(connection, visit)
         chosen = failures.load_failures(connection, [int(id_) for id_ in preview.ids])
     action = _action(preview)
-    waiting = [one for one in chosen if one.state in failures.UNSETTLED]
+    waiting = _waiting(chosen)
     if preview.done_at:
         return visit.render("dead_letters_done.html", preview=preview, title=TITLES[action], chosen=chosen)
     settled = len(chosen) - len(waiting)
@@ -127,16 +127,19 @@ def show_preview(visit: Visit) -> Response:
         button=f"{TITLES[action]} {len(waiting):,}",
         danger=action == "discard",
         ask_reason=True,
-        type_number=len(waiting) if action != "acknowledge" and len(waiting) > TYPE_NUMBER_ABOVE else None,
+        type_number=_number_to_type(action, len(preview.ids)),
     )
 
 
 def carry_out(visit: Visit) -> Response:
     """Does what the preview said, once; a second confirmation only shows the result."""
-    reason = visit.reason()
+    reason, address = visit.reason(), visit.request.url.path
     with visit.desk.writing() as connection:
-        preview = previews.claim(connection, str(visit.path["id"]), visit.session.user, visit.now)
-    address = visit.request.url.path
+        shown = _preview(connection, visit)
+        number = _number_to_type(_action(shown), len(shown.ids))
+        if number is not None and visit.form.get("number", "").strip() != str(number):
+            raise HTTPException(400, f"Type {number} to confirm that so many are meant.")
+        preview = previews.claim(connection, shown.id, visit.session.user, visit.now)
     if preview is None:
         return visit.go(address, "This was done before, or has waited too long. Nothing was done now.")
     result = _do(visit, _action(preview), [int(id_) for id_ in preview.ids], reason)
@@ -150,7 +153,7 @@ def _do(visit: Visit, action: str, ids: list[int], reason: str) -> Mapping[str, 
         return dict(replay(visit, ids, reason))
     state: FailureState = "discarded" if action == "discard" else "acknowledged"
     with visit.desk.writing() as connection:
-        chosen = [one for one in failures.load_failures(connection, ids) if one.state in failures.UNSETTLED]
+        chosen = _waiting(failures.load_failures(connection, ids))
         count = failures.settle(
             connection, ids, state, actor=visit.session.user, reason=reason, now=visit.now
         )
@@ -184,6 +187,15 @@ def _preview(connection: Connection, visit: Visit) -> Preview:
     if preview is None or not preview.action.startswith("failures:"):
         raise not_found("preview of yours")
     return preview
+
+
+def _waiting(chosen: Sequence[RecordedFailure]) -> list[RecordedFailure]:
+    """Those that nobody has settled."""
+    return [one for one in chosen if one.state in failures.UNSETTLED]
+
+
+def _number_to_type(action: str, count: int) -> int | None:
+    return count if action != "acknowledge" and count > TYPE_NUMBER_ABOVE else None
 
 
 def _action(preview: Preview) -> str:

@@ -1,4 +1,4 @@
-"""Decisions: the list of all of them, and one with everything it was made of. Review items are answered here."""
+"""Decisions: the list, and one with everything it was made of. Review items are answered here."""
 
 from __future__ import annotations
 
@@ -146,7 +146,7 @@ def _row(visit: Visit, connection: Connection) -> RowMapping:
 TITLES = {"approve": "Approve this cancellation", "decline": "Decline this cancellation"}
 CONSEQUENCES = {
     "approve": (
-        "The order is asked for at Junction once more; if the rule still holds, it is cancelled within seconds.",
+        "The order is asked for at Junction once more; if the rule still holds, it is cancelled.",
         "Junction then texts the patient. Only Junction's support can reinstate a cancelled order.",
     ),
     "decline": ("It is not cancelled for this reason. Something new about the order may bring it up again.",),

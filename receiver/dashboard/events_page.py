@@ -208,7 +208,7 @@ def _may_replay(row: RowMapping) -> bool:
 
 
 def what_of(row: RowMapping) -> str:
-    """What became of a delivery: a key of WORDS; what another version of this program wrote is left as it is."""
+    """What became of a delivery: a key of WORDS, or whatever another version wrote there."""
     state, result = str(row["state"]), row["result"]
     if state == "new":
         return "waiting"

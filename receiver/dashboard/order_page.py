@@ -1,4 +1,4 @@
-"""One order: its way over the map, everything that happened to it, why it was decided on, and what to do about it."""
+"""One order: its way over the map, all that happened to it, why it was decided on, and what one can do."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 from typing import Any
+from urllib.parse import urlencode
 
 from sqlalchemy import Connection, RowMapping
 from starlette.responses import Response
@@ -343,16 +344,11 @@ def order_topic(desk: Desk, key: str) -> object:
 
 
 def find_order(connection: Connection, text: str) -> str | None:
-    """By its own id; a user or an event leads to the list, filtered."""
-    if reads.order_row(connection, text) is not None:
-        return f"/orders/{text}"
-    found = reads.OrderFilter(text=text)
-    return f"/orders?q={text}" if text.isalnum() and reads.list_orders(connection, found, limit=1) else None
-
-
-def find_delivery(connection: Connection, text: str) -> str | None:
-    order_id = reads.order_of_delivery(connection, text)
-    return f"/orders/{order_id}" if order_id else None
+    """By the id of itself, its user, an event or a delivery; where several have it, to the list of them."""
+    found = reads.list_orders(connection, reads.OrderFilter(text=text), limit=2)
+    if len(found) == 1:
+        return f"/orders/{found[0]['id']}"
+    return f"/orders?{urlencode({'q': text})}" if found else None
 
 
 ADDRESSES = (

@@ -346,5 +346,5 @@ PAGE = Page(
         *order_page.ADDRESSES,
     ),
     topics={"orders": orders_topic, "order": order_page.order_topic},
-    finders={"order": order_page.find_order, "delivery": order_page.find_delivery},
+    finders={"order": order_page.find_order},
 )

@@ -32,10 +32,11 @@ A new page is a module, a template and a line in PAGES:
 
 from __future__ import annotations
 
-from receiver.dashboard import dead_letters_page, queues_page
+from receiver.dashboard import dead_letters_page, events_page, queues_page
 from receiver.dashboard.page import Page
 
 PAGES: tuple[Page, ...] = (
+    events_page.PAGE,
     queues_page.PAGE,
     dead_letters_page.PAGE,
 )

@@ -486,7 +486,7 @@ simple: st.SearchStrategy[Condition] = st.one_of(
     st.builds(Remaining, st.just(Anchor("kit.ship_cutoff")), ends, ends),
     st.builds(
         lambda hours, days: DailyClock(Clock(time(hours[0])), Clock(time(hours[1])), days),
-        st.sampled_from([(9, 20), (6, 8), (20, 5), (12, 13)]),
+        st.sampled_from([(20, 5), (9, 20), (12, 13)]),
         st.sampled_from(["all", "workdays"]),
     ),
     st.just(SignalStands("never.said")),
@@ -549,22 +549,22 @@ def placed_at(order: Order, at: datetime) -> Order:
 
 
 @pytest.mark.parametrize("start", STARTS, ids=lambda start: f"{start:%B}")
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_the_next_instant_is_the_one_that_stepping_through_time_finds(
     start: datetime, data: st.DataObject, an_order: Orders, a_rule: Rules, planned: Planner
 ) -> None:
-    when, unless = data.draw(nested), data.draw(nested)
+    when, unless = data.draw(nested), data.draw(st.just(()) | st.tuples(nested))
     said = start + timedelta(seconds=data.draw(st.integers(0, 2 * 86_400)))
     now = start + timedelta(minutes=data.draw(st.integers(0, 2 * 1440)))
     any_time = data.draw(st.booleans())
     zones = data.draw(st.sampled_from([("America/New_York",), ("America/New_York", "America/Los_Angeles")]))
-    rule = a_rule(when, unless=(unless,), settle=for_("15m"), act_any_time=any_time)
+    rule = a_rule(when, unless=unless, settle=for_("15m"), act_any_time=any_time)
     order = placed_at(an_order(zones=zones), start)
 
     def due(t: datetime) -> bool:
         polite = any_time or all(is_open(9, 20, t, zone) for zone in zones)
-        wanted = holds(when, start, said, t) and not holds(unless, start, said, t)
+        wanted = holds(when, start, said, t) and not any(holds(part, start, said, t) for part in unless)
         return wanted and polite and t >= start + 15 * MINUTE
 
     (found,) = planned(order, rule, now=now, calendar=CALENDAR, signals={"said": said}).rules

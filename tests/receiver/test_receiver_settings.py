@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from receiver.settings import BadSettingsError, Settings, describe_settings, load_settings
+from receiver.settings import Settings
+from workers.configuration import BadSettings, describe, load
 
 if TYPE_CHECKING:
     from tests.receiver.conftest import Clock, SomeSettings
@@ -35,21 +36,21 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
 
 def problems() -> str:
-    with pytest.raises(BadSettingsError) as error:
-        load_settings()
+    with pytest.raises(BadSettings) as error:
+        load(Settings)
     return str(error.value)
 
 
 @pytest.mark.usefixtures("environment")
 def test_good_settings_are_loaded() -> None:
-    settings = load_settings()
+    settings = load(Settings)
     assert settings.database_url.get_secret_value() == GOOD["DATABASE_URL"]
     assert settings.keep.hash_key == b"hunter2 hunter2 hunter2"
 
 
 @pytest.mark.usefixtures("environment")
 def test_no_secret_is_printed() -> None:
-    settings = load_settings()
+    settings = load(Settings)
     printed = f"{settings!r} {settings} {settings.model_dump()} {settings.model_dump_json()}"
     assert "hunter2" not in printed
     assert WHSEC not in printed
@@ -95,12 +96,12 @@ def test_the_secrets_come_from_one_place(environment: pytest.MonkeyPatch, tmp_pa
     environment.delenv("AUTOCANCEL_WEBHOOK_SECRETS")
     assert "the file cannot be read: FileNotFoundError" in problems()
     (tmp_path / "secrets").write_text(f"main={WHSEC}")
-    load_settings()
+    load(Settings)
 
 
 def test_an_empty_variable_counts_as_not_set(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("AUTOCANCEL_METRICS_TOKEN", "")
-    assert load_settings().metrics_token is None
+    assert load(Settings).metrics_token is None
 
 
 def test_patient_data_is_kept_only_where_asked_for(some_settings: SomeSettings, clock: Clock) -> None:
@@ -112,7 +113,7 @@ def test_patient_data_is_kept_only_where_asked_for(some_settings: SomeSettings, 
 
 
 def test_every_setting_says_what_changes_with_it() -> None:
-    described = describe_settings()
+    described = describe(Settings)
     assert all(field.description for field in Settings.model_fields.values())
     assert "AUTOCANCEL_WEBHOOK_SECRETS (default: None)" in described
     assert "DATABASE_URL (required)" in described

@@ -3,17 +3,20 @@ messages. No Redis: what carries the messages is tested elsewhere."""
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
-from sqlalchemy import Engine, RowMapping
+from sqlalchemy import Connection, Engine, RowMapping, select
 
 from sandbox.running import RunningSandbox
 from workers.acting import act
@@ -29,8 +32,9 @@ from workers.reasons import Reasons
 from workers.services import Services
 from workers.store import inbox, ledger, orders, policies, reads
 from workers.store.database import open_store, reading, store_time, writing
-from workers.store.schema import metadata
+from workers.store.schema import metadata, outbox
 
+T = TypeVar("T")
 KEEP = Keep(hash_key=b"a key for tests only")
 
 HEAD = """
@@ -55,6 +59,8 @@ class World:
     tmp_path: Path
     queue: deque[Message]
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    waiting: list[Act] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
     @property
     def store(self) -> Engine:
@@ -102,17 +108,55 @@ class World:
 
     def drain(self) -> None:
         """Runs messages, and wakes what is due by then, until nothing is left."""
-        while True:
-            while self.queue:
-                self.run(self.queue.popleft())
-            with writing(self.store) as connection:
-                at = store_time(connection)
-                if (generation := policies.active(connection)) is not None:
-                    orders.wake_stale(connection, generation.number, at, 1000)
-                self.queue.extend(EvaluateOrders([id_]) for id_ in orders.due(connection, at, 100))
-                self.queue.extend(Act(id_) for id_ in ledger.due(connection, at, 100))
+        while message := self.next_message():
+            self.run(message)
+
+    def decide(self) -> None:
+        """The same, but nothing is acted on: as if all calls had to wait."""
+        while message := self.next_message():
+            if isinstance(message, Act):
+                self.waiting.append(message)
+            else:
+                self.run(message)
+
+    def next_message(self) -> Message | None:
+        """What a free worker would get now; the clock is asked when the queue is empty."""
+        with self.lock:
             if not self.queue:
-                return
+                self.queue.extend(self._due())
+            return self.queue.popleft() if self.queue else None
+
+    def _due(self) -> list[Message]:
+        with writing(self.store) as connection:
+            at = store_time(connection)
+            if (generation := policies.active(connection)) is not None:
+                orders.wake_stale(connection, generation.number, at, 1000)
+            wanted: list[Message] = [EvaluateOrders([id_]) for id_ in orders.due(connection, at, 100)]
+            acts = [Act(id_) for id_ in ledger.due(connection, at, 100)]
+            return [*wanted, *(act for act in acts if act not in self.waiting)]
+
+    def race(self, workers: int = 4) -> None:
+        """As `drain`, by several workers at once. Raises what any of them raised."""
+        with ThreadPoolExecutor(workers) as pool:
+            for worker in [pool.submit(self.drain) for _ in range(workers)]:
+                worker.result()
+
+    def all_at_once(self, *messages: Message) -> None:
+        """Each message by a worker of its own, all starting together."""
+        start = threading.Barrier(len(messages))
+
+        def run(message: Message) -> None:
+            start.wait()
+            self.run(message)
+
+        with ThreadPoolExecutor(len(messages)) as pool:
+            for worker in [pool.submit(run, message) for message in messages]:
+                worker.result()
+
+    def say(self, what: Callable[[Connection], T]) -> T:
+        """Something an operator or the platform does, in a transaction of its own."""
+        with writing(self.store) as connection:
+            return what(connection)
 
     def run(self, message: Message) -> None:
         match message:
@@ -141,6 +185,17 @@ class World:
         """How often the cancel of an order reached Junction."""
         return len(self.sandbox.calls(order_id=order_id, operation="cancel_order"))
 
+    def status(self, order_id: str) -> str:
+        """What Junction says of an order now."""
+        events = self.sandbox.api.get(f"/v3/order/{order_id}").json()["events"]
+        return str(events[-1]["status"]).rpartition(".")[2]
+
+    def news(self, order_id: str) -> list[tuple[str, str]]:
+        """What the platform is told about an order: type and reason."""
+        with reading(self.store) as connection:
+            query = select(outbox.c.type, outbox.c.body).where(outbox.c.order_id == order_id)
+            return [(type_, body.get("reason", "")) for type_, body in connection.execute(query)]
+
     def eventually(self, true: Callable[[], object], seconds: float = 20.0) -> None:
         deadline = time.monotonic() + seconds
         self.drain()
@@ -166,6 +221,32 @@ def store(database_url: str) -> Iterator[Engine]:
 
 @pytest.fixture
 def world(sandbox: RunningSandbox, store: Engine, tmp_path: Path) -> Iterator[World]:
+    with world_with(sandbox, store, tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def postgres_world(sandbox: RunningSandbox, postgres_url: str, tmp_path: Path) -> Iterator[World]:
+    """For races: SQLite has but one writer."""
+    yield from _world_on(postgres_url, sandbox, tmp_path)
+
+
+@pytest.fixture
+def sqlite_world(sandbox: RunningSandbox, sqlite_url: str, tmp_path: Path) -> Iterator[World]:
+    """For what does not depend on the database."""
+    yield from _world_on(sqlite_url, sandbox, tmp_path)
+
+
+def _world_on(url: str, sandbox: RunningSandbox, tmp_path: Path) -> Iterator[World]:
+    engine = open_store(url, pool_size=16)
+    metadata.create_all(engine)
+    with world_with(sandbox, engine, tmp_path) as made:
+        yield made
+    engine.dispose()
+
+
+@contextmanager
+def world_with(sandbox: RunningSandbox, store: Engine, tmp_path: Path) -> Iterator[World]:
     queue: deque[Message] = deque()
     with Junction(
         sandbox.url,

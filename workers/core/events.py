@@ -22,6 +22,7 @@ from workers.core.status import Status
 Json = Mapping[str, Any]
 
 _WORD = re.compile(r"[A-Za-z0-9_.:\-]{1,128}")
+_ID = re.compile(r"[A-Za-z0-9_.:\-]{1,64}")
 _ZONE = re.compile(r"[A-Za-z0-9_+\-/]{1,64}")
 _NOT_IN_A_STATUS = re.compile(r"[^A-Za-z0-9_.\-]")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # PostgreSQL takes neither
@@ -80,7 +81,7 @@ def trim(payload: object, keep: Keep) -> Trimmed:
     inner: Json = payload if bare else data if isinstance(data, Mapping) else {}
     event_type = _word(payload.get("event_type"))
     kind = _kind_of(event_type, inner if bare else {})
-    team_id = _word(payload.get("team_id"))
+    team_id = _id(payload.get("team_id"))
     body: dict[str, Any] = {"event_type": event_type, "team_id": team_id}
     order_id = None
     if kind is not None:
@@ -100,16 +101,16 @@ def trim_order(order: Json, keep: Keep) -> dict[str, Any]:
     if not events and (last := _trim_event(order.get("last_event"))):
         events = [last]
     return {
-        "id": _word(order.get("id")),
-        "team_id": _word(order.get("team_id")),
-        "user_id": _word(order.get("user_id")),
+        "id": _id(order.get("id")),
+        "team_id": _id(order.get("team_id")),
+        "user_id": _id(order.get("user_id")),
         "created_at": _time(order.get("created_at")),
         "updated_at": _time(order.get("updated_at")),
         "activate_by": _date(order.get("activate_by")),
         "origin": _word(order.get("origin")),
-        "transaction_id": _word(_object(order, "order_transaction").get("id")),
+        "transaction_id": _id(_object(order, "order_transaction").get("id")),
         "methods": [m for m in (_word(details.get("type")), _word(lab_test.get("method"))) if m],
-        "lab_test_id": _word(lab_test.get("id")),
+        "lab_test_id": _id(lab_test.get("id")),
         "lab_test_slug": _word(lab_test.get("slug")),
         "price": _number(lab_test.get("price")),
         "outbound_tracking": bool(shipment.get("outbound_tracking_number")),
@@ -126,9 +127,9 @@ def trim_order(order: Json, keep: Keep) -> dict[str, Any]:
 def trim_appointment(appointment: Json, _keep: Keep) -> dict[str, Any]:
     """The allow-list of an appointment: no place, no notes."""
     return {
-        "id": _word(appointment.get("id")),
-        "order_id": _word(appointment.get("order_id")),
-        "user_id": _word(appointment.get("user_id")),
+        "id": _id(appointment.get("id")),
+        "order_id": _id(appointment.get("order_id")),
+        "user_id": _id(appointment.get("user_id")),
         "kind": _word(appointment.get("type")),
         "provider": _word(appointment.get("provider")),
         "status": _status(appointment.get("status")),
@@ -283,6 +284,10 @@ def _date(value: object) -> str | None:
 
 def _matching(pattern: re.Pattern[str], value: object) -> str | None:
     return value if isinstance(value, str) and pattern.fullmatch(value) else None
+
+
+def _id(value: object) -> str | None:
+    return _matching(_ID, value)
 
 
 def _word(value: object) -> str | None:

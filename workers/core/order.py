@@ -93,12 +93,17 @@ class Facts:
         return repr((replace(self, methods=frozenset(), outbound_tracking=False), sorted(self.methods)))
 
     def merged(self, other: Facts) -> Facts:
-        """The newer picture; only a tracking number, once seen, stays seen."""
+        """The newer picture. A tracking number, once seen, stays seen; so does the hash of the platform's
+        own user id, which webhooks tell and the API does not."""
         if self.taken == other.taken:
             newer = max(self, other, key=lambda facts: facts.text)
         else:
             newer = max(self, other, key=lambda facts: facts.taken)
-        return replace(newer, outbound_tracking=self.outbound_tracking or other.outbound_tracking)
+        return replace(
+            newer,
+            outbound_tracking=self.outbound_tracking or other.outbound_tracking,
+            user_hash=max(filter(None, (self.user_hash, other.user_hash)), default=None),
+        )
 
 
 _LONG_AGO = datetime(1, 1, 1, tzinfo=UTC)

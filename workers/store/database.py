@@ -69,6 +69,11 @@ def open_store(url: str, *, wait: float = 5.0, pool_size: int = 8) -> Engine:
         pool_pre_ping=True,
         connect_args={
             "connect_timeout": max(2, int(wait)),
+            # A network that is cut in silence shall be noticed in seconds, not when the system gives up.
+            "keepalives_idle": 10,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": int(wait * 1000),
             "options": f"-c timezone=UTC -c synchronous_commit=on -c lock_timeout={int(wait * 1000)}",
         },
     )

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Row, RowMapping, and_, func, literal, select
+from sqlalchemy import ColumnElement, Connection, RowMapping, and_, func, literal, select
 
 from workers.store.schema import deliveries, order_events, rejections
 
@@ -210,7 +210,7 @@ def sources(connection: Connection, now: datetime) -> tuple[tuple[Source, ...], 
     return tuple(sorted(found, key=lambda source: source.last_at, reverse=True)), oldest
 
 
-def _source(type_: str | None, rows: Iterable[Any], now: datetime) -> Source:
+def _source(type_: str | None, rows: Sequence[Any], now: datetime) -> Source:
     times = sorted(row.received_at for row in rows)
     return Source(
         type=type_,

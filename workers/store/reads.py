@@ -11,6 +11,7 @@ from typing import Any, Literal
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Executable,
     RowMapping,
     Select,
     and_,
@@ -310,11 +311,6 @@ def order_mark(connection: Connection, order_id: str) -> object:
     return tuple(_marked(connection, query) for query in queries)
 
 
-def order_of_delivery(connection: Connection, delivery_id: str) -> str | None:
-    query = select(deliveries.c.order_id).where(deliveries.c.delivery_id == delivery_id)
-    return connection.execute(query).scalar_one_or_none()
-
-
 # --- decisions ---------------------------------------------------------------------------------------------
 
 
@@ -418,7 +414,7 @@ def _capped(connection: Connection, query: Select[Any]) -> int:
     return connection.execute(select(func.count()).select_from(some)).scalar_one()
 
 
-def _marked(connection: Connection, query: Select[Any]) -> object:
+def _marked(connection: Connection, query: Executable) -> object:
     row = connection.execute(query).first()
     return None if row is None else tuple(row)
 

@@ -32,7 +32,7 @@ metadata = MetaData(
 
 # SQLite numbers rows by itself only when the key is spelt INTEGER.
 Serial = BigInteger().with_variant(Integer, "sqlite")
-Document = JSON().with_variant(JSONB, "postgresql")
+Document = JSON(none_as_null=True).with_variant(JSONB(none_as_null=True), "postgresql")
 
 # The inbox: one row a delivery id, for ever; the body goes once it is projected and old.
 deliveries = Table(
@@ -140,9 +140,9 @@ appointments = Table(
     metadata,
     Column("id", String(64), primary_key=True),
     Column("order_id", String(64), nullable=False, index=True),
-    Column("kind", String(32), nullable=False),
-    Column("provider", String(32)),
-    Column("status", String(32), nullable=False),
+    Column("kind", String(128), nullable=False),
+    Column("provider", String(128)),
+    Column("status", String(128), nullable=False),
     Column("start_at", Utc),
     Column("end_at", Utc),
     Column("zone", String(64)),
@@ -275,7 +275,7 @@ actions = Table(
     Column("sending_until", Utc),
     Column("baseline", BigInteger),  # newest event id when the call was made
     Column("answer", String(32)),  # what came back of the last call
-    Column("before", String(32)),  # the slot's status when the call was made
+    Column("before", String(128)),  # the slot's status when the call was made
     Column("event", BigInteger),  # the event that our call caused
     Column("created_at", Utc, nullable=False),
     Column("changed_at", Utc, nullable=False),

@@ -1,0 +1,47 @@
+"""Who may do what: a viewer looks, an operator acts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from receiver.dashboard.pages import PAGES
+from workers.store import users
+
+if TYPE_CHECKING:
+    from tests.dashboard.conftest import Dashboard
+
+POSTS = [address for page in PAGES for address in page.addresses if address.post]
+
+
+def filled(path: str) -> str:
+    return path.replace("{queue}", "events").replace("{id:int}", "1").replace("{id}", "1")
+
+
+def test_each_role_may_what_those_before_it_may() -> None:
+    assert [users.may("operator", needed) for needed in users.ROLES] == [True, True, False]
+
+
+def test_every_page_that_can_be_posted_to_asks_for_more_than_looking() -> None:
+    assert {address.role for address in POSTS} <= {"operator", "admin"}
+
+
+@pytest.mark.parametrize("path", [filled(address.path) for address in POSTS])
+def test_a_viewer_changes_nothing(dashboard: Dashboard, path: str) -> None:
+    viewer = dashboard.sign_in("viewer")
+    answer = viewer.post(path, data={"reason": "because", "action": "replay", "id": "1"})
+    assert answer.status_code == 403
+    assert "takes the role" in answer.text
+    assert [row["action"] for row in dashboard.rows("audit")] == ["sign_in"]
+
+
+def test_a_viewer_is_not_shown_what_they_may_not_do(dashboard: Dashboard) -> None:
+    assert "/queues/events/pause" not in dashboard.sign_in("viewer").get("/queues").text
+    assert "/queues/events/pause" in dashboard.sign_in("operator").get("/queues").text
+
+
+def test_a_viewer_may_choose_a_theme(dashboard: Dashboard) -> None:
+    viewer = dashboard.sign_in("viewer")
+    assert viewer.post("/theme", data={"theme": "dark", "back": "/queues"}).headers["location"] == "/queues"
+    assert 'data-theme="dark"' in viewer.get("/queues").text
