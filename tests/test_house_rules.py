@@ -21,6 +21,7 @@ MAY_SPEAK_SQL = {
 SPEAKS_HTTP = re.compile(r"^\s*(import|from) httpx\b")
 MAY_SPEAK_HTTP = {
     "workers/junction.py": "Junction's API",
+    "demo": "tells the sandbox what happens",
     "sandbox": "sends the webhooks that Junction would send",
 }
 

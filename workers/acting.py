@@ -22,7 +22,7 @@ from workers.core.case import Case
 from workers.core.order import HOME_VISIT, PSC, Order
 from workers.core.plan import Plan, Step, Verdict, plan, steps
 from workers.core.trace import trace
-from workers.looking import Looked, NotSeen, look
+from workers.looking import Looked, NotSeen, look, prepaid
 from workers.messages import Act, EvaluateOrders
 from workers.planning import News, merge_news, replan
 from workers.reasons import NoSuchReason, NotTold
@@ -58,7 +58,11 @@ def act(services: Services, action_id: int) -> None:
     if errand.worn_out:
         _bury(services, errand.action)
         return
-    asked = services.monotonic()
+    paid = prepaid(services, 1 + len(errand.others), and_calls=1)
+    if isinstance(paid, NotSeen):
+        _wait(services, errand.action, paid)
+        return
+    services, asked = paid, services.monotonic()
     match look(services.junction, errand.action.order_id, errand.others):
         case Looked() as looked:
             _act_on(services, errand, looked, asked)
@@ -221,7 +225,8 @@ def _objection(
     found = next((each for each in made.rules if each.rule.name == decision["rule"]), None)
     if found is None:
         return Objection("the rule no longer speaks of this order")
-    if found.verdict is Verdict.WAITS and found.first is not None and now in found.wanted.yes:
+    only_the_hour = found.verdict is Verdict.WAITS and found.key == key and now in found.wanted.yes
+    if only_the_hour and found.first is not None:
         return NotYet(found.first, "waits for the hours in which patients may be texted")
     if found.verdict is not Verdict.DUE:
         told = next(each for each in trace(active.policy, case, made)["rules"] if each["key"] == found.key)

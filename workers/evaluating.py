@@ -14,7 +14,7 @@ from workers.core.action import target_of
 from workers.core.plan import RulePlan, effective_mode, steps
 from workers.core.policy import Mode
 from workers.core.trace import trace
-from workers.looking import Looked, NotSeen, look
+from workers.looking import Looked, NotSeen, look, prepaid
 from workers.messages import Act
 from workers.planning import News, Planned, as_merged, make_plans, merge_news, put_off, replan
 from workers.services import Active, Services
@@ -88,7 +88,8 @@ def _needed(services: Services, order_id: str) -> tuple[str, ...] | None:
 
 
 def _look_and_decide(services: Services, order_id: str, others: Sequence[str]) -> None:
-    match look(services.junction, order_id, others):
+    paid = prepaid(services, 1 + len(others))
+    match paid if isinstance(paid, NotSeen) else look(paid.junction, order_id, others):
         case NotSeen(why=why, retry_after=wait):
             with writing(services.store) as connection:
                 orders.postpone(connection, order_id, store_time(connection) + timedelta(seconds=wait), why)

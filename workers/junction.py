@@ -6,6 +6,7 @@ answer means for an order, and who has to do something about it, is in docs/erro
 
 from __future__ import annotations
 
+import copy
 import re
 import socket
 import time
@@ -23,7 +24,7 @@ import orjson
 
 from workers.core.events import Json, Keep, read_appointment, read_order, trim_appointment, trim_order
 from workers.core.order import HOME_VISIT, PSC, Order
-from workers.permits import Granted, Permits, Wait
+from workers.permits import Granted, Permits, Prepaid, Wait
 
 LARGEST_ANSWER = 4 * 1024 * 1024  # bytes; a hundred long orders are about one megabyte
 SHORTEST_WAIT, LONGEST_WAIT = 1.0, 3600.0  # seconds; the bounds of any Retry-After
@@ -250,7 +251,8 @@ class Junction:
         check_address(base_url, api_key)
         self.keep = keep
         self.now = now
-        self.permits = permits
+        self.permits: Permits | Prepaid | None = permits
+        self._bucket = permits
         self.timeouts = timeouts or Timeouts()
         self._client = httpx.Client(
             base_url=base_url,
@@ -276,6 +278,19 @@ class Junction:
 
     def close(self) -> None:
         self._client.close()
+
+    def prepaid(self, calls: int) -> Self | Postponed:
+        """The same client with permits for so many calls in hand, or how long to wait for them."""
+        if self._bucket is None:
+            return self
+        permit = self._bucket.take(calls)
+        if not isinstance(permit, Granted):
+            wait = permit.seconds if isinstance(permit, Wait) else WITHOUT_PERMITS
+            return Postponed(wait, call="permit", at=self.now())
+        # While the circuit is being probed, one call is all that is granted.
+        client = copy.copy(self)
+        client.permits = Prepaid(self._bucket, 1 if permit.probe else calls)
+        return client
 
     def __enter__(self) -> Self:
         return self
@@ -479,7 +494,7 @@ class Junction:
         )
 
 
-def _report(permits: Permits, permit: Granted, reply: _Reply | _Lost) -> None:
+def _report(permits: Permits | Prepaid, permit: Granted, reply: _Reply | _Lost) -> None:
     """Tells all workers how it went. Neither call raises: the answer in our hands must not get lost."""
     match reply:
         case _Lost(why="too_late"):

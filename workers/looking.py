@@ -10,7 +10,9 @@ from workers.core.case import CLOCK_TOLERANCE
 from workers.core.order import Order, merge
 from workers.core.status import APPOINTMENT_KIND
 from workers.junction import Denied, Exchange, Found, Junction, Missing, Postponed, Unavailable
+from workers.services import Services
 
+CALLS_A_LOOK = 2  # the order, its appointment
 WAIT = 30.0  # seconds, where Junction does not say how long
 LONG_WAIT = 3600.0  # seconds; the key is wrong, or there is no such order: somebody has to do something first
 
@@ -50,6 +52,15 @@ class NotSeen:
     why: str
     retry_after: float
     exchanges: tuple[Exchange, ...]
+
+
+def prepaid(services: Services, looks: int, and_calls: int = 0) -> Services | NotSeen:
+    """The services with permits in hand for so many looks and further calls, so that none of them has to queue
+    for itself while the first grows stale."""
+    found = services.junction.prepaid(CALLS_A_LOOK * looks + and_calls)
+    if isinstance(found, Postponed):
+        return NotSeen(found.outcome, found.retry_after, ())
+    return replace(services, junction=found)
 
 
 def look(junction: Junction, order_id: str, others: Iterable[str] = ()) -> Looked | NotSeen:

@@ -58,12 +58,13 @@ TAKE = (
     NOW
     + """
 local rate, burst, probe_seconds = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local calls = tonumber(ARGV[4])
 local open_until = get('open_until')
 local ready_at = math.max(get('quiet_until') or 0, open_until or 0, open_until and get('probe_until') or 0)
 local tokens = math.min(burst, (get('tokens') or burst) + math.max(0, now - (get('at') or now)) * rate)
 if tokens < 1 then ready_at = math.max(ready_at, now + (1 - tokens) / rate) end
 if ready_at > now then return {'wait', string.format('%.6f', ready_at - now)} end
-set('tokens', tokens - 1)
+set('tokens', tokens - calls)
 set('at', now)
 if not open_until then return {'granted', 0} end
 set('probe_until', now + probe_seconds)
@@ -133,10 +134,11 @@ class Permits:
         self._report = client.register_script(REPORT)
         self._circuit = client.register_script(CIRCUIT)
 
-    def take(self) -> Granted | Wait | Unavailable:
-        """Asks for one call."""
+    def take(self, calls: int = 1) -> Granted | Wait | Unavailable:
+        """Asks for so many calls, all or none. One token is enough to be granted them; the bucket then owes
+        the rest, so that whoever needs more is not for ever overtaken by those who need less."""
         try:
-            word, seconds = self._take([self.key], [self.rate, self.burst, PROBE_SECONDS])
+            word, seconds = self._take([self.key], [self.rate, self.burst, PROBE_SECONDS, calls])
         except redis.RedisError:
             return Unavailable()
         if word == b"wait":
@@ -173,3 +175,30 @@ class Permits:
         except redis.RedisError:
             # The next to ask gets no permit either; once Redis is back, Junction will say the same again.
             log.warning("Redis was not told about a call", exc_info=True)
+
+
+class Prepaid:
+    """Permits for a few calls that belong together: all of them, or none is begun.
+
+    A look costs calls, too. If the call it was made for had to queue up again behind other looks, the look
+    would be stale by then and be repeated, and under load nobody would ever get to call.
+    """
+
+    def __init__(self, permits: Permits, calls: int) -> None:
+        self._permits = permits
+        self._left = calls
+
+    def take(self) -> Granted | Wait | Unavailable:
+        if self._left > 0:
+            self._left -= 1
+            return Granted(probe=False)
+        return self._permits.take()
+
+    def back_off(self, seconds: float) -> None:
+        self._left = 0  # what Junction asks for now counts more than what was promised before
+        self._permits.back_off(seconds)
+
+    def report(self, permit: Granted, *, ok: bool) -> None:
+        if not ok:
+            self._left = 0
+        self._permits.report(permit, ok=ok)

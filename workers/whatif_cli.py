@@ -25,7 +25,7 @@ from workers.junction import Junction, Window
 from workers.policy_file import Loaded, Mistakes, load_policy, locate
 from workers.policy_lint import lint
 from workers.policy_loading import in_brief
-from workers.policy_test import run_tests, tested
+from workers.policy_test import coverage, run_tests
 from workers.services import ActivePolicy
 from workers.settings import Settings
 from workers.store import orders
@@ -69,7 +69,7 @@ def run(
         if not outcome.passed:
             console.print(f"FAILED {outcome.name}\n{outcome.failure}\n", highlight=False, markup=False)
     failed = sum(not outcome.passed for outcome in outcomes)
-    untested = [finding for finding in lint(loaded.policy, tested(outcomes)) if finding.code == "untested"]
+    untested = [finding for finding in lint(loaded.policy, coverage(outcomes)) if finding.code == "untested"]
     for mistake in locate(loaded.text, untested):
         console.print(f"{policy_path}:{mistake.line}:{mistake.column}: {mistake.message}", highlight=False)
     console.print(f"{len(outcomes) - failed} passed, {failed} failed", highlight=False)

@@ -29,6 +29,7 @@ from receiver.dashboard.rendering import make_environment, render_block, send_as
 from receiver.dashboard.security import SAFE, Guard
 from receiver.dashboard.shell import shell_page
 from receiver.dashboard.visit import NOTICE_COOKIE, Visit
+from workers.queues import QueueUnreachable
 from workers.store.users import may
 from workers.store.watch import StoreUnreachable
 
@@ -128,6 +129,8 @@ class Dashboard:
         except StoreUnreachable:
             log.warning("the store does not answer", exc_info=True)
             return self.error(request, 503, "The database does not answer. Nothing is lost; try again soon.")
+        except QueueUnreachable:
+            return self.error(request, 503, "Redis does not answer, so this cannot be shown or done now.")
         except Exception:
             log.exception("request %s failed", request.scope["request_id"])
             return self.error(

@@ -21,7 +21,7 @@ from workers.store.sessions import Session
 LOGIN = "/login"
 FAILURES_FROM_ONE_PLACE, FORGOTTEN_AFTER = 20, timedelta(minutes=10)
 
-# A password takes 64 MB and a core for some 50 ms; more at once would starve those who are signed in.
+# A password takes a core for some 50 ms; more at once would starve those who are signed in.
 CHECKS_AT_ONCE = 2
 
 Show = Callable[

@@ -19,11 +19,12 @@ from receiver.dashboard.rendering import duration
 from receiver.dashboard.visit import Visit, not_found
 from workers.messages import ProjectDeliveries
 from workers.store import delivery_reads, inbox
-from workers.store.delivery_reads import DeliveryFilter, What
+from workers.store.delivery_reads import Count, DeliveryFilter, Found, What
 
 log = logging.getLogger(__name__)
 
 ROWS = 50
+BIGGEST_ID = 2**63 - 1
 SECOND, MINUTE, HOUR, DAY = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
 
 # What became of a delivery: its name, tone, sign, and what that means.
@@ -66,37 +67,45 @@ REASONS = {
 }
 
 FIELDS = (
-    Text("type", "Type"),
-    Choice("state", "Result", {what: words[0] for what, words in WORDS.items()}),
-    Text("order", "Order"),
-    Text("id", "Message id"),
-    Day("from", "From"),
-    Day("to", "To", end=True),
-    Flag("repeated", "Came more than once"),
+    Text("type", "type"),
+    Choice("state", "result", {what: words[0] for what, words in WORDS.items()}),
+    Text("order", "order"),
+    Text("id", "message id"),
+    Day("from", "from"),
+    Day("to", "until", end=True),
+    Flag("repeated", "came more than once"),
 )
 
 
 def show_deliveries(visit: Visit) -> Response:
     asked = read_filters(visit.request.query_params.multi_items(), FIELDS)
-    wanted = _filter(asked)
-    before = int(visit.query("before")) if visit.query("before").isdecimal() else None
+    wanted, before, since = _filter(asked), _place(visit, "before"), _place(visit, "since")
+    found, count, news = Found(()), Count(0, None), 0
     with visit.desk.reading() as connection:
-        found = delivery_reads.list_deliveries(connection, wanted, before=before, limit=ROWS)
-        count = delivery_reads.count_deliveries(connection, wanted)
+        if not asked.wrong:
+            found = delivery_reads.list_deliveries(connection, wanted, before=before, limit=ROWS)
+            count = delivery_reads.count_deliveries(connection, wanted)
+            news = delivery_reads.count_newer(connection, wanted, since) if since is not None else 0
         ever = bool(found.rows) or delivery_reads.any_delivery(connection)
+    top = found.rows[0]["id"] if found.rows else 0
     return visit.render(
         "events.html",
+        status=400 if asked.wrong else 200,
         asked=asked,
         found=found,
         count=count,
+        news=news,
         cap=delivery_reads.CAP,
-        scanned=None if wanted.has_index else delivery_reads.SCANNED,
+        scanned=delivery_reads.SCANNED,
         ever=ever,
         words=WORDS,
         what_of=what_of,
         latency=latency,
+        fields={field.name: field for field in FIELDS},
+        # A page that keeps itself up to date asks for its own rows again, and how many have come since.
+        frozen=asked.link(before=str(top + 1), since=str(top)) if before is None and top else "",
         older=asked.link(before=str(found.older)) if found.older else "",
-        newest=asked.link() if before else "",
+        newest=asked.link() if before is not None and since is None else "",
     )
 
 
@@ -239,6 +248,12 @@ def _filter(asked: Asked) -> DeliveryFilter:
     )
 
 
+def _place(visit: Visit, name: str) -> int | None:
+    """Where in the list one is; whatever else the address says there, it is the beginning."""
+    text = visit.query(name)
+    return min(int(text), BIGGEST_ID) if text.isdecimal() and len(text) < 20 else None
+
+
 def _by_hour(minutes: Mapping[datetime, int], hours: list[datetime]) -> list[int]:
     totals = dict.fromkeys(hours, 0)
     for minute, count in minutes.items():
@@ -249,7 +264,7 @@ def _by_hour(minutes: Mapping[datetime, int], hours: list[datetime]) -> list[int
 
 
 def _delivery(connection: Connection, visit: Visit) -> RowMapping:
-    row = delivery_reads.delivery_row(connection, int(visit.path["id"]))
+    row = delivery_reads.delivery_row(connection, min(int(visit.path["id"]), BIGGEST_ID))
     if row is None:
         raise not_found("delivery of that number")
     return row

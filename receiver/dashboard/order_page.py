@@ -26,7 +26,7 @@ from workers.core.order import Order
 from workers.services import Active, ActivePolicy, PolicyNotUnderstood
 from workers.store import controls, orders, reads
 
-CARDS = 20  # decisions shown with their reasons; the list of decisions has all of them
+CARDS = 10  # decisions shown; the list of decisions has all of them
 
 POLICY = ActivePolicy()
 

@@ -26,7 +26,7 @@ from workers.core.status import CATALOGUE, Level, Method
 from workers.store import orders, reads
 from workers.store.reads import OrderFilter
 
-ROWS = 50
+ROWS = 40
 EXPORT_ROWS = 500  # in memory at a time
 
 Tone = Literal["ok", "warn", "bad", "info", "plain"]

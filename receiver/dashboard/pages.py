@@ -8,7 +8,7 @@ A new page is a module, a template and a line in PAGES:
 
        def show(visit: Visit) -> Response:
            with visit.desk.reading() as connection:
-               rows = reads.recent_orders(connection)
+               rows = reads.list_orders(connection)
            return visit.render("orders.html", rows=rows)
 
    A POST needs at least `role` ("operator" unless said otherwise), is known to come from our own pages, and
@@ -32,10 +32,20 @@ A new page is a module, a template and a line in PAGES:
 
 from __future__ import annotations
 
-from receiver.dashboard import dead_letters_page, events_page, queues_page
+from receiver.dashboard import (
+    dead_letters_page,
+    decisions_page,
+    events_page,
+    orders_page,
+    overview_page,
+    queues_page,
+)
 from receiver.dashboard.page import Page
 
 PAGES: tuple[Page, ...] = (
+    overview_page.PAGE,
+    orders_page.PAGE,
+    decisions_page.PAGE,
     events_page.PAGE,
     queues_page.PAGE,
     dead_letters_page.PAGE,

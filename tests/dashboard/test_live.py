@@ -95,7 +95,7 @@ def test_a_stream_that_was_closed_makes_room_again(dashboard: Dashboard) -> None
 def test_it_stops_at_once_with_twenty_tabs_open(dashboard: Dashboard) -> None:
     with ExitStack() as open_ones:
         for role in ("viewer", "operator", "admin", "viewer"):
-            browser = dashboard.sign_in(role)  # type: ignore[arg-type]
+            browser = dashboard.sign_in(role)
             for _ in range(5):
                 stream = open_ones.enter_context(browser.stream("GET", "/stream?topics=queues"))
                 assert stream.status_code == 200

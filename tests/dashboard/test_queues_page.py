@@ -1,4 +1,4 @@
-"""The queue pages: what is known is shown with its age, what is not is no zero, and what was done is on record."""
+"""The queue pages: what is known has its age, what is not known is no zero, what was done is on record."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ def test_a_viewer_changes_nothing(dashboard: Dashboard, path: str) -> None:
     answer = viewer.post(path, data={"reason": "because", "action": "replay", "id": "1"})
     assert answer.status_code == 403
     assert "takes the role" in answer.text
-    assert [row["action"] for row in dashboard.rows("audit")] == ["sign_in"]
+    assert dashboard.rows("audit") == []
 
 
 def test_a_viewer_is_not_shown_what_they_may_not_do(dashboard: Dashboard) -> None:

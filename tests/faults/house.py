@@ -171,15 +171,14 @@ class House:
 
 
 @contextmanager
-def house(folder: Path, policy: str = POLICY, **settings: str) -> Iterator[House]:
+def house(folder: Path, policy: str = POLICY, port: int | None = None, **settings: str) -> Iterator[House]:
     """`settings`: further environment variables for every process."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "policy.yaml").write_text(policy)
     url = f"sqlite:///{folder}/autocancel.db"
     store = open_store(url)
     upgrade(store)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
+    port = port or free_port()
     with EmbeddedRedis(folder / "redis") as redis:
         environment = {
             "PATH": os.environ["PATH"],
@@ -210,6 +209,12 @@ def house(folder: Path, policy: str = POLICY, **settings: str) -> Iterator[House
                 if program.process is not None and program.process.poll() is None:
                     program.end(signal.SIGKILL)
             store.dispose()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
 
 
 def _listens(port: int) -> bool:

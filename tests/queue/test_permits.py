@@ -10,7 +10,7 @@ from redis import Redis
 
 from workers import permits as permits_module
 from workers.embedded import EmbeddedRedis
-from workers.permits import FAILURES_TO_OPEN, Granted, Permits, Unavailable, Wait
+from workers.permits import FAILURES_TO_OPEN, Granted, Permits, Prepaid, Unavailable, Wait
 
 Eventually = Callable[[Callable[[], object]], None]
 
@@ -159,3 +159,29 @@ def test_without_redis_there_is_no_permit(tmp_path: Path) -> None:
         permits.report(Granted(probe=False), ok=True)
         permits.back_off(1)
         assert (permits.take(), permits.circuit()) == (Unavailable(), Unavailable())
+
+
+def test_calls_that_belong_together_are_granted_together_and_the_bucket_owes_the_rest(client: Redis) -> None:
+    permits = some_permits(client, rate=1.0, burst=2)
+    assert permits.take(calls=4) == Granted(probe=False)
+    match permits.take():
+        case Wait(seconds):
+            assert 2.0 < seconds <= 3.0
+        case other:
+            pytest.fail(f"{other}")
+
+
+def test_a_call_does_not_queue_again_behind_the_looks_it_was_paid_with(client: Redis) -> None:
+    permits = some_permits(client, burst=3)
+    assert permits.take(calls=3) == Granted(probe=False)
+    paid = Prepaid(permits, 3)
+    assert isinstance(permits.take(), Wait)  # others wait
+    assert [paid.take() for _ in range(3)] == [Granted(probe=False)] * 3
+    assert isinstance(paid.take(), Wait)
+
+
+def test_what_junction_asks_for_meanwhile_counts_more_than_what_was_paid(client: Redis) -> None:
+    permits = some_permits(client)
+    paid = Prepaid(permits, 3)
+    paid.back_off(60.0)
+    assert isinstance(paid.take(), Wait)

@@ -97,7 +97,9 @@ def trim_order(order: Json, keep: Keep) -> dict[str, Any]:
     address, patient = _object(order, "patient_address"), _object(order, "patient_details")
     shipment = _object(_object(details, "data"), "shipment")
     state = (_word(address.get("state")) or "").upper() or None
-    events = [trimmed for item in _list(order, "events") if (trimmed := _trim_event(item))]
+    told = _list(order, "events")
+    events = [trimmed for item in told if (trimmed := _trim_event(item))]
+    unreadable = len(told) - len(events)
     if not events and (last := _trim_event(order.get("last_event"))):
         events = [last]
     return {
@@ -121,6 +123,7 @@ def trim_order(order: Json, keep: Keep) -> dict[str, Any]:
         "has_medical_proxy": bool(patient.get("medical_proxy")) if keep.birth_date and patient else None,
         "passthrough": _text(order.get("passthrough")) if keep.passthrough else None,
         "events": events,
+        "unreadable_events": unreadable,
     }
 
 
@@ -192,6 +195,7 @@ def read_order(order: Json, observed_at: datetime) -> Order | None:
         price=order.get("price"),
         transaction_id=order.get("transaction_id"),
         outbound_tracking=order["outbound_tracking"],
+        unreadable_events=order.get("unreadable_events", 0),
         zones=tuple(order["zones"]),
         birth_date=_day(order.get("birth_date")),
         state=order.get("state"),

@@ -93,7 +93,8 @@ def _nothing_gone(_policy: Policy, rule: Rule, case: Case) -> Instants:
     }
     if gone_further[allowed]:
         return Instants.never()
-    return Instants.unknown() if history.strange else Instants.always()
+    may_have = history.strange or order.facts.unreadable_events
+    return Instants.unknown() if may_have else Instants.always()
 
 
 def _no_visit_under_way(_policy: Policy, _rule: Rule, case: Case) -> Instants:

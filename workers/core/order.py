@@ -76,6 +76,7 @@ class Facts:
     price: float | None = None
     transaction_id: str | None = None
     outbound_tracking: bool = False
+    unreadable_events: int = 0  # events without a usable id, time or status: they may have been anything
     zones: tuple[str, ...] = ()
     birth_date: date | None = None
     state: str | None = None

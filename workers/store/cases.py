@@ -41,6 +41,9 @@ def gather(
     said = _signals(connection, ids, users)
     stuck = _labels(connection, ids, users)
     held = set(connection.execute(select(holds.c.order_id).where(holds.c.order_id.in_(ids))).scalars())
+    said_at = dict(
+        connection.execute(select(orders.c.id, orders.c.said_at).where(orders.c.id.in_(ids))).all()
+    )
     decided = _decided(connection, ids)
     ledger = _ledger(connection, ids)
     siblings = _siblings(connection, users, seen)
@@ -65,7 +68,8 @@ def gather(
             decided=frozenset(decided[order.id]),
             notices=notices[order.id],
             live_since=around.live_since,
-            awake_since=around.awake_since,
+            # What only became true because somebody said so is not overdue from before.
+            awake_since=max(filter(None, (around.awake_since, said_at.get(order.id))), default=None),
         )
 
     return {order.id: case(order) for order in by_id.values()}

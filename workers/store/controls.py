@@ -186,7 +186,7 @@ def touch(connection: Connection, order_ids: Iterable[str], now: datetime) -> bo
     connection.execute(
         update(orders)
         .where(orders.c.id.in_(ids), orders.c.open)
-        .values(facts_version=orders.c.facts_version + 1, next_at=now, changed_at=now)
+        .values(facts_version=orders.c.facts_version + 1, next_at=now, changed_at=now, said_at=now)
     )
     on_its_way = actions.c.order_id.in_(ids) & actions.c.state.in_(["sending", "unknown"])
     return connection.execute(select(actions.c.id).where(on_its_way).limit(1)).first() is None

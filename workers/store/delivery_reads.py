@@ -70,6 +70,14 @@ class Found:
     cut: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Count:
+    """CAP + 1 when there are more than CAP. `among`: only so many were looked at; None: all."""
+
+    number: int
+    among: int | None
+
+
 def delivery_row(connection: Connection, delivery: int) -> RowMapping | None:
     return connection.execute(select(deliveries).where(deliveries.c.id == delivery)).mappings().first()
 
@@ -104,13 +112,17 @@ def list_deliveries(
     return Found(rows, bottom, cut=True) if bottom > end else Found(rows)
 
 
-def count_deliveries(connection: Connection, wanted: DeliveryFilter = EVERY_DELIVERY) -> int:
-    """How many fit among those that a first page looks at; CAP + 1 when there are more than CAP."""
-    conditions = _conditions(wanted)
-    if not wanted.has_index:
-        conditions.append(deliveries.c.id > _last_before(connection, wanted.to) - SCANNED)
-    some = select(deliveries.c.id).where(*conditions).limit(literal(CAP + 1)).subquery()
-    return connection.execute(select(func.count()).select_from(some)).scalar_one()
+def count_deliveries(connection: Connection, wanted: DeliveryFilter = EVERY_DELIVERY) -> Count:
+    """How many fit, of all or of those that a search from the newest looks at first."""
+    last = _last_before(connection, wanted.to)
+    if wanted.has_index or last <= SCANNED:
+        return Count(_capped(connection, *_conditions(wanted)), None)
+    return Count(_capped(connection, deliveries.c.id > last - SCANNED, *_conditions(wanted)), SCANNED)
+
+
+def count_newer(connection: Connection, wanted: DeliveryFilter, than: int) -> int:
+    """How many fit that came after a delivery; CAP + 1 when there are more than CAP."""
+    return _capped(connection, deliveries.c.id > than, *_conditions(wanted))
 
 
 def any_delivery(connection: Connection) -> bool:
@@ -135,6 +147,11 @@ def deliveries_mark(connection: Connection) -> object:
         select(func.count()).where(deliveries.c.state == "quarantined").scalar_subquery(),
     )
     return tuple(connection.execute(marks).one())
+
+
+def _capped(connection: Connection, *conditions: ColumnElement[bool]) -> int:
+    some = select(deliveries.c.id).where(*conditions).limit(literal(CAP + 1)).subquery()
+    return connection.execute(select(func.count()).select_from(some)).scalar_one()
 
 
 def _last_before(connection: Connection, time: datetime | None) -> int:

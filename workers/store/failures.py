@@ -163,7 +163,7 @@ def count_states(connection: Connection, fingerprint: str | None = None) -> dict
     query = select(failures.c.state, func.count()).group_by(failures.c.state)
     if fingerprint is not None:
         query = query.where(failures.c.fingerprint == fingerprint)
-    return dict(connection.execute(query).tuples().all())
+    return dict(connection.execute(query).all())
 
 
 def versions_of_group(connection: Connection, fingerprint: str) -> tuple[str, ...]:

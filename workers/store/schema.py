@@ -98,6 +98,7 @@ orders = Table(
     Column("facts", Document, nullable=False),  # everything else the core's Order holds
     Column("facts_version", BigInteger, nullable=False),
     Column("changed_at", Utc, nullable=False),  # our last change of this row
+    Column("said_at", Utc),  # when a person or the platform last said something about it
     # what the plan said
     Column("next_at", Utc),
     Column("generation", BigInteger),  # policy generation of next_at

@@ -1,0 +1,116 @@
+"""What is told at a glance: rates, delays, what is coming, what was done; by rule, too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Connection,
+    RowMapping,
+    cast,
+    extract,
+    func,
+    select,
+    type_coerce,
+)
+
+from workers.store.database import EPOCH, MICROSECOND
+from workers.store.schema import decisions, deliveries, figures, orders
+
+Rows = Sequence[RowMapping]
+
+LAG_OF = 1_000  # the newest finished deliveries; more would tell the same
+SECOND = timedelta(seconds=1)
+
+
+def received(connection: Connection, since: datetime, every: timedelta) -> dict[datetime, int]:
+    """How many deliveries came, by the beginning of the span of length `every` in which they did."""
+    bucket = _bucket(connection, deliveries.c.received_at, every)
+    query = select(bucket, func.count()).where(deliveries.c.received_at >= since).group_by(bucket)
+    return {EPOCH + number * every: count for number, count in connection.execute(query)}
+
+
+def lags(connection: Connection, since: datetime) -> list[timedelta]:
+    """From receipt to result, of the newest LAG_OF deliveries since then that have one; oldest first."""
+    query = (
+        select(deliveries.c.received_at, deliveries.c.finished_at)
+        .where(deliveries.c.received_at >= since, deliveries.c.finished_at.is_not(None))
+        .order_by(deliveries.c.received_at.desc(), deliveries.c.id.desc())
+        .limit(LAG_OF)
+    )
+    return [finished - came for came, finished in connection.execute(query)][::-1]
+
+
+def throughput(
+    connection: Connection, series: Sequence[str], since: datetime, every: timedelta
+) -> dict[str, dict[datetime, int]]:
+    """Counters added up over spans of length `every`: series -> beginning of a span -> value."""
+    bucket = _bucket(connection, figures.c.minute, every)
+    query = (
+        select(figures.c.series, bucket, func.sum(figures.c.value))
+        .where(figures.c.minute >= since, figures.c.series.in_(series))
+        .group_by(figures.c.series, bucket)
+    )
+    found: dict[str, dict[datetime, int]] = {}
+    for name, number, value in connection.execute(query):
+        found.setdefault(name, {})[EPOCH + number * every] = int(value)
+    return found
+
+
+def closing_soon(connection: Connection, limit: int) -> Rows:
+    """The orders that a rule will cancel next, if nothing new happens."""
+    query = (
+        select(
+            orders.c.id,
+            orders.c.method,
+            orders.c.status_name,
+            orders.c.outlook_rule,
+            orders.c.outlook_at,
+        )
+        .where(orders.c.outlook == "will_cancel", orders.c.outlook_at.is_not(None))
+        .order_by(orders.c.outlook_at, orders.c.id)
+        .limit(limit)
+    )
+    return connection.execute(query).mappings().all()
+
+
+@dataclass(frozen=True, slots=True)
+class Endings:
+    """What became of decisions to cancel, made since a time."""
+
+    by_rule: int = 0
+    approved: int = 0  # proposed by a rule, approved by a person
+    failed: int = 0  # Junction said no, or it could not be done
+    partial: int = 0  # the appointment is cancelled, the order is not
+    under_way: int = 0
+
+
+def endings(connection: Connection, since: datetime) -> Endings:
+    query = (
+        select(decisions.c.verdict, decisions.c.state, func.count())
+        .where(decisions.c.at >= since, decisions.c.verdict.in_(("cancel", "review")))
+        .group_by(decisions.c.verdict, decisions.c.state)
+    )
+    counts = {(verdict, state): count for verdict, state, count in connection.execute(query)}
+
+    def total(*states: str) -> int:
+        return sum(count for (_, state), count in counts.items() if state in states)
+
+    return Endings(
+        by_rule=counts.get(("cancel", "confirmed"), 0),
+        approved=counts.get(("review", "confirmed"), 0),
+        failed=total("failed", "refused"),
+        partial=total("partial"),
+        under_way=total("acting"),
+    )
+
+
+def _bucket(connection: Connection, column: ColumnElement[datetime], every: timedelta) -> ColumnElement[int]:
+    """The number of a span of that length, counted from the epoch."""
+    if connection.dialect.name == "sqlite":
+        return type_coerce(column, BigInteger) // (every // MICROSECOND)
+    return cast(func.floor(extract("epoch", column)), BigInteger) // (every // SECOND)
