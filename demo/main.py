@@ -15,7 +15,7 @@ from rich.console import Console
 from demo.cast import CAST
 from demo.laboratory import Laboratory
 from demo.playing import Play
-from demo.stage import ROOT, CannotGoOn, Stage
+from demo.stage import ROOT, USER, CannotGoOn, Stage
 from demo.telling import Teller
 from workers.embedded import NoRedisError
 
@@ -30,13 +30,12 @@ def main() -> int:
         description="Plays made-up orders of all four methods through everything, on this machine alone.",
     )
     parser.add_argument("--once", action="store_true", help="end when it is over instead of on Ctrl-C")
-    parser.add_argument("--no-dashboard", action="store_true", help="leave the operators' pages out")
     given = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(1))  # so that nothing of ours is left running
     teller = Teller(Console(highlight=False))
     try:
-        return _run(teller, once=given.once, dashboard=not given.no_dashboard)
+        return _run(teller, once=given.once)
     except (CannotGoOn, NoRedisError, httpx.HTTPError) as error:
         teller.warn(f"The demo cannot go on: {error}")
     except KeyboardInterrupt:
@@ -44,15 +43,18 @@ def main() -> int:
     return 1
 
 
-def _run(teller: Teller, *, once: bool, dashboard: bool) -> int:
+def _run(teller: Teller, *, once: bool) -> int:
     with ExitStack() as stack:
         with teller.busy("setting the stage"):
-            stage = stack.enter_context(Stage(FOLDER, teller.say, dashboard=dashboard))
+            stage = stack.enter_context(Stage(FOLDER, teller.say))
         lab = stack.enter_context(Laboratory(stage.place.sandbox_url))
         lab.trouble_all_webhooks()
         held = _play(teller, stage, lab)
         if not once:
-            teller.say(f"look around at {stage.place.orders_url}; Ctrl-C ends everything")
+            teller.say(
+                f"look around at {stage.place.orders_url} (user {USER}, password {stage.place.password});"
+            )
+            teller.say("for a second terminal: set -a; . .demo/env; set +a   Ctrl-C ends everything")
             _stay(stage)
     return 0 if held else 1
 
@@ -62,7 +64,7 @@ def _play(teller: Teller, stage: Stage, lab: Laboratory) -> bool:
         stage.look_after()
         time.sleep(PAUSE)
 
-    teller.say(f"the pages, also while it plays: {stage.place.orders_url}")
+    teller.say(f"the pages, also while it plays: {stage.place.orders_url} ({_login(stage)})")
     teller.say(f"{len(CAST)} orders; every webhook comes twice and in no order, some only at the second try")
     play = Play(CAST, lab, stage.store, lambda: datetime.now(UTC), time.monotonic, pause)
     started = time.monotonic()
@@ -75,6 +77,10 @@ def _play(teller: Teller, stage: Stage, lab: Laboratory) -> bool:
         outcomes = play.outcomes()
     teller.summary(outcomes)
     return teller.verdict(outcomes)
+
+
+def _login(stage: Stage) -> str:
+    return f"user {USER}, password {stage.place.password}"
 
 
 def _stay(stage: Stage) -> None:

@@ -21,13 +21,14 @@ from typing import Self
 from sqlalchemy import Engine
 
 from workers.embedded import EmbeddedRedis
-from workers.store import policies, processes
-from workers.store.database import open_store, reading
+from workers.store import policies, processes, users
+from workers.store.database import open_store, reading, store_time, writing
 from workers.store.migrate import upgrade
 
 ROOT = Path(__file__).parent.parent
 POLICY = Path(__file__).parent / "policy.yaml"
 TEAM_ID = "6b1c9a52-7f1e-4a53-9f0c-2f5c8d1f0a11"  # that of examples/kit-ordered.json
+USER = "demo"
 USUAL_PORTS = (8000, 8001, 8300)  # receiver, dashboard, sandbox
 
 START_SECONDS = 30.0  # on a slow machine; else two
@@ -87,6 +88,7 @@ class Place:
     junction_key: str
     webhook_secret: str
     hash_key: str
+    password: str
 
     @classmethod
     def choose(cls, folder: Path, redis_url: str) -> Self:
@@ -101,6 +103,7 @@ class Place:
             junction_key=f"sk_us_{secrets.token_urlsafe(24)}",
             webhook_secret=f"whsec_{b64encode(secrets.token_bytes(24)).decode()}",
             hash_key=secrets.token_hex(32),
+            password=secrets.token_urlsafe(9),
         )
 
     @property
@@ -208,10 +211,9 @@ class Process:
 class Stage:
     """All of it inside a `with` block; `say` is told what happens. Raises CannotGoOn."""
 
-    def __init__(self, folder: Path, say: Say, *, dashboard: bool) -> None:
+    def __init__(self, folder: Path, say: Say) -> None:
         self._folder = folder
         self._say = say
-        self._with_dashboard = dashboard
         self._open = ExitStack()
 
     def __enter__(self) -> Self:
@@ -232,6 +234,9 @@ class Stage:
         self.store: Engine = open_store(self.place.database_url)
         opening.callback(self.store.dispose)
         upgrade(self.store)
+        with writing(self.store) as connection:
+            users.add(connection, USER, self.place.password, "admin", store_time(connection))
+        self._write_environment()
         self._say(f"database: {self.place.database_url}")
         (folder / "logs").mkdir()
         self.sandbox, *self.processes = self._all_processes()
@@ -241,6 +246,17 @@ class Stage:
         self._wait_until(self._is_up)
         self._say(f"sandbox in Junction's place: {self.place.sandbox_url}")
         self._say(f"up: {', '.join(process.name for process in self.processes)}; logs in {folder / 'logs'}")
+
+    def _write_environment(self) -> None:
+        """What a second terminal needs to send events and to ask for explanations."""
+        variables = self.place.environment(
+            AUTOCANCEL_WEBHOOK_SECRETS=f"demo={self.place.webhook_secret}",
+            AUTOCANCEL_RECEIVER_URL=self.place.webhook_url,
+        )
+        del variables["PATH"]
+        path = self._folder / "env"
+        path.touch(mode=0o600)
+        path.write_text("".join(f"{name}='{value}'\n" for name, value in variables.items()))
 
     def look_after(self) -> None:
         """Starts again what has ended. Raises CannotGoOn when that would not help."""
@@ -273,18 +289,15 @@ class Stage:
             ("receiver", "receiver.main", web, ()),
             ("worker", "workers.main", place.of_the_engine(), ()),
             ("clock", "workers.clock", place.of_the_engine(), ()),
+            ("dashboard", "receiver.dashboard.main", dashboard, ()),
         ]
-        if self._with_dashboard:
-            described.append(("dashboard", "receiver.dashboard.main", dashboard, ()))
         return [
             Process(name, module, place.folder / "logs" / f"{name}.log", environment, *arguments)
             for name, module, environment, arguments in described
         ]
 
     def _is_up(self) -> bool:
-        ports = [self.place.sandbox_port, self.place.web_port]
-        if self._with_dashboard:
-            ports.append(self.place.dashboard_port)
+        ports = [self.place.sandbox_port, self.place.web_port, self.place.dashboard_port]
         with reading(self.store) as connection:
             at_work = processes.list_processes(connection) and policies.active(connection)
         return bool(at_work) and all(map(_accepts, ports))

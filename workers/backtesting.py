@@ -12,9 +12,9 @@ from multiprocessing import get_context
 from typing import TypeVar
 
 from workers.core.case import Case
-from workers.core.plan import plan
+from workers.core.plan import effective_mode
 from workers.core.policy import Act, Policy
-from workers.core.replay import Firing, replay
+from workers.core.replay import Firing, coming, replay
 from workers.core.status import Method
 
 R = TypeVar("R")
@@ -28,7 +28,7 @@ class Tally:
     would_cancel: int = 0
     shadow: bool = False
     regret: int = 0  # collected or completed later: somebody wanted it after all
-    by_hand: int = 0  # cancelled later anyway
+    by_hand: int = 0  # cancelled later anyway, and not by us
     days_saved: float = 0.0  # how much earlier than by hand, summed up
     money: float = 0.0  # price of what would have been cancelled without regret
     refunds_lost: int = 0  # home visits inside the window in which nothing is refunded
@@ -113,7 +113,8 @@ def _forgetful(case: Case) -> Case:
 def _tally(policy: Policy, case: Case, firing: Firing) -> Tally:
     later = [event for event in case.order.history.events if event.at > firing.at]
     reached = any(event.status.entry is not None and event.status.entry.reach.value >= 2 for event in later)
-    cancelled = next((event.at for event in later if event.status.cancelled), None)
+    others = (event for event in later if event.id not in case.own_events)
+    cancelled = next((event.at for event in others if event.status.cancelled), None)
     return Tally(
         would_cancel=1,
         shadow=not firing.acts,
@@ -134,12 +135,12 @@ def _refund_lost(policy: Policy, firing: Firing) -> bool:
 
 
 def _forecast_some(policy: Policy, cases: Sequence[Case], until: datetime) -> list[Coming]:
-    return [
-        Coming(case.order.id, rule.rule.name, rule.rule.then.action.value, rule.first, rule.mode.value)
-        for case in cases
-        for rule in plan(policy, case).rules
-        if rule.acts and rule.first is not None and rule.first <= until
-    ]
+    return [_coming(policy, firing) for case in cases for firing in coming(policy, case, until)]
+
+
+def _coming(policy: Policy, firing: Firing) -> Coming:
+    rule, mode = firing.rule.rule, effective_mode(firing.rule, policy, firing.case)
+    return Coming(firing.case.order.id, rule.name, rule.then.action.value, firing.at, mode.value)
 
 
 # --- sharing the work ------------------------------------------------------------------------------------

@@ -11,13 +11,13 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from workers.command import fail, the_store
+from workers.command import fail, in_plain_words, instant, reading_store, the_store
 from workers.explaining import explain_order
 from workers.policy_cli import policy_app
 from workers.sending import SendFailed, send_event
-from workers.store.database import reading
 from workers.store.migrate import upgrade as upgrade_store
 from workers.switches_cli import add_switches
+from workers.users_cli import user_app
 from workers.whatif_cli import add_what_if
 
 app = typer.Typer(
@@ -28,6 +28,7 @@ app = typer.Typer(
 db = typer.Typer(no_args_is_help=True, help="The database.")
 app.add_typer(db, name="db")
 app.add_typer(policy_app, name="policy")
+app.add_typer(user_app, name="user")
 add_what_if(policy_app)
 add_switches(app)
 console = Console()
@@ -39,24 +40,24 @@ def db_upgrade() -> None:
 
     Example: DATABASE_URL=sqlite:////var/lib/autocancel/autocancel.db autocancel db upgrade
     """
-    console.print(f"the database is at revision {upgrade_store(the_store())}")
+    with in_plain_words():
+        console.print(f"the database is at revision {upgrade_store(the_store())}")
 
 
 @app.command()
 def explain(
     order_id: Annotated[str, typer.Argument(help="The order's id at Junction.")],
-    at: Annotated[str | None, typer.Option(help="An ISO time to explain at, instead of now.")] = None,
+    at: Annotated[
+        str | None, typer.Option(help="An ISO time to explain at: a past one sees what was known then.")
+    ] = None,
 ) -> None:
     """Say for every rule whether it would cancel an order, when, and why not.
 
-    Example: autocancel explain 84d9f0c4-0d5b-4f52-9a0e-3c1a5a0e9d11
+    Example: autocancel explain 84d9f0c4-0d5b-4f52-9a0e-3c1a5a0e9d11 --at 2026-12-01T09:00:00-05:00
     """
-    try:
-        now = datetime.fromisoformat(at).astimezone(UTC) if at else datetime.now(UTC)
-    except ValueError:
-        fail(f"--at {at}: not an ISO time; write 2026-11-21T09:00:00Z")
-    with reading(the_store()) as connection:
-        told = explain_order(connection, order_id, now)
+    then = instant("--at", at) if at else None
+    with reading_store() as connection:
+        told = explain_order(connection, order_id, datetime.now(UTC), then)
     if told is None:
         fail(f"no order {order_id} is known here")
     console.print(told, highlight=False, markup=False, soft_wrap=True)
@@ -68,7 +69,7 @@ def send(
         Path, typer.Argument(help="A JSON file with an event as Junction sends it; - for stdin.")
     ],
     url: Annotated[
-        str, typer.Option(help="Where the receiver listens.")
+        str, typer.Option(envvar="AUTOCANCEL_RECEIVER_URL", help="Where the receiver listens.")
     ] = "http://127.0.0.1:8000/webhooks/junction",
     secret: Annotated[
         str | None,

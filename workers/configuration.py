@@ -19,7 +19,7 @@ class BadSettings(Exception):
     """The process cannot start; the message names each variable and what to do about it, and no value."""
 
 
-class Common(BaseSettings):
+class Variables(BaseSettings):
     """A field is the variable of its name in capitals after AUTOCANCEL_, or its alias."""
 
     model_config = SettingsConfigDict(
@@ -32,13 +32,13 @@ class Common(BaseSettings):
         validate_default=True,
     )
 
+
+class StoreSettings(Variables):
+    """Enough to read and write the store."""
+
     database_url: SecretStr = Field(
         validation_alias="DATABASE_URL",
         description="The store: sqlite:////folder/autocancel.db or postgresql://user:password@host/name.",
-    )
-    redis_url: SecretStr = Field(
-        validation_alias="REDIS_URL",
-        description="The queue: redis://host:6379/0. Deliveries are accepted while it is away.",
     )
 
     @field_validator("database_url")
@@ -48,6 +48,15 @@ class Common(BaseSettings):
         if backend not in {"sqlite", "postgres", "postgresql"}:
             raise ValueError("is the address of neither SQLite nor PostgreSQL")
         return url
+
+
+class Common(StoreSettings):
+    """What every long-running process needs."""
+
+    redis_url: SecretStr = Field(
+        validation_alias="REDIS_URL",
+        description="The queue: redis://host:6379/0. Deliveries are accepted while it is away.",
+    )
 
     @field_validator("redis_url")
     @classmethod
@@ -99,19 +108,19 @@ class Patients(Common):
         return frozenset(name for name, allowed in kept.items() if allowed)
 
 
-S = TypeVar("S", bound=Common)
+S = TypeVar("S", bound=Variables)
 
 
 def load(kind: type[S]) -> S:
     """The settings of this process from its environment. Raises BadSettings."""
     try:
-        return kind()  # type: ignore[call-arg]  # the environment has them
+        return kind()
     except ValidationError as error:
         problems = [_describe_problem(kind, problem["loc"], problem["msg"]) for problem in error.errors()]
         raise BadSettings("\n".join(problems)) from None
 
 
-def describe(kind: type[Common]) -> str:
+def describe(kind: type[Variables]) -> str:
     """Every variable, its default and its meaning."""
     return "\n".join(
         f"  {variable(kind, name)} ({'required' if field.is_required() else f'default: {field.default}'})\n"
@@ -120,11 +129,11 @@ def describe(kind: type[Common]) -> str:
     )
 
 
-def variable(kind: type[Common], field: str) -> str:
+def variable(kind: type[Variables], field: str) -> str:
     return str(kind.model_fields[field].validation_alias or PREFIX + field.upper())
 
 
-def _describe_problem(kind: type[Common], location: tuple[int | str, ...], message: str) -> str:
+def _describe_problem(kind: type[Variables], location: tuple[int | str, ...], message: str) -> str:
     message = message.removeprefix("Value error, ").replace("Field required", "is not set")
     for name, field in kind.model_fields.items():
         if location and location[0] in {name, field.validation_alias}:

@@ -8,18 +8,13 @@ from uuid import UUID
 
 from pydantic import Field, SecretStr, model_validator
 
-from workers.configuration import Common, Patients
+from workers.configuration import Patients, Variables
 from workers.junction import WrongAddress, check_address, environment_of
 
 
-class StoreSettings(Common):
-    """Enough to read and write the store."""
+class JunctionSettings(Variables):
+    """Enough to ask Junction."""
 
-
-class Settings(Patients):
-    """Worker and clock."""
-
-    team_id: UUID = Field(description="Your team at Junction. Orders of other teams are never cancelled.")
     junction_base_url: str = Field(
         validation_alias="JUNCTION_BASE_URL",
         description="https://api.us.junction.com, api.eu, api.sandbox.us or api.sandbox.eu.",
@@ -28,6 +23,20 @@ class Settings(Patients):
         validation_alias="JUNCTION_API_KEY",
         description="pk_… for production, sk_… for the sandbox. Only worker and clock ever see it.",
     )
+
+    @model_validator(mode="after")
+    def _key_fits_address(self) -> Self:
+        try:
+            check_address(self.junction_base_url, self.junction_api_key.get_secret_value())
+        except WrongAddress as wrong:
+            raise ValueError(f"JUNCTION_BASE_URL: {wrong}") from None
+        return self
+
+
+class Settings(Patients, JunctionSettings):
+    """Worker and clock."""
+
+    team_id: UUID = Field(description="Your team at Junction. Orders of other teams are never cancelled.")
     policy: Path = Field(description="The rules, a YAML file. Read again when it changes.")
     threads: int = Field(default=8, ge=1, le=64, description="Messages worked on at once in this process.")
     calls_per_second: float = Field(
@@ -61,10 +70,6 @@ class Settings(Patients):
     @model_validator(mode="after")
     def _key_fits_place(self) -> Self:
         key = self.junction_api_key.get_secret_value()
-        try:
-            check_address(self.junction_base_url, key)
-        except WrongAddress as wrong:
-            raise ValueError(f"JUNCTION_BASE_URL: {wrong}") from None
         if environment_of(key) not in {None, self.environment}:
             raise ValueError(
                 f"AUTOCANCEL_ENVIRONMENT is {self.environment}, JUNCTION_API_KEY is for {environment_of(key)}"

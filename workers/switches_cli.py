@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, TypeVar
 
@@ -12,11 +11,11 @@ from rich.console import Console
 from sqlalchemy import Connection
 
 from workers import operating
-from workers.command import fail, the_store, whoever
+from workers.command import fail, instant, whoever, writing_store
 from workers.operating import Outcome, Said
 from workers.services import ActivePolicy
 from workers.store import controls, reads
-from workers.store.database import store_time, writing
+from workers.store.database import store_time
 
 console = Console()
 T = TypeVar("T")
@@ -24,6 +23,7 @@ T = TypeVar("T")
 Reason = Annotated[str, typer.Option("--reason", "-r", help="Why; shown to everybody who asks.")]
 OrderId = Annotated[str, typer.Argument(help="The order's id at Junction.")]
 TOO_LATE = "too late for a call that is on its way; it stands for whatever comes after it"
+NO_RULE = "the active policy has no rule {}"
 
 
 class On(StrEnum):
@@ -73,8 +73,11 @@ def stop(reason: Reason = "") -> None:
 
     Example: autocancel stop --reason "wrong rule deployed"
     """
-    _write(operating.stop, reason)
-    console.print("stopped: nothing is cancelled until `autocancel start`")
+    late = _write(operating.stop, reason)
+    console.print(
+        "stopped: nothing is cancelled until `autocancel start`"
+        + (f"; {late} calls are on their way" * bool(late))
+    )
 
 
 def start(reason: Reason = "") -> None:
@@ -91,7 +94,14 @@ def pause(rule: Annotated[str, typer.Argument(help="The rule's name.")], reason:
 
     Example: autocancel pause kit-never-registered --reason "asking the lab"
     """
-    _write(lambda connection, said: operating.pause(connection, rule, said), reason)
+
+    def write(connection: Connection, said: Said) -> None:
+        active = ActivePolicy().read(connection)
+        if active is None or active.policy.rule(rule) is None:
+            fail(NO_RULE.format(rule))
+        operating.pause(connection, rule, said)
+
+    _write(write, reason)
     console.print(f"rule {rule} is paused until `autocancel resume {rule}`")
 
 
@@ -109,7 +119,7 @@ def resume(
         lambda connection, said: operating.resume(connection, ActivePolicy(), rule, said), reason
     )
     if gone_on is None:
-        fail(f"the active policy has no rule {rule}" if rule else "no policy is active yet")
+        fail(NO_RULE.format(rule) if rule else "no policy is active yet")
     console.print(f"resumed; {gone_on} held decisions go on")
 
 
@@ -153,11 +163,13 @@ def signal(
     Example: autocancel signal payment.refunded 84d9…
     """
 
+    since = instant("--at", at) if at else None
+
     def write(connection: Connection, said: Said) -> bool:
         if retract:
             return controls.retract_signal(connection, on.value, target, name, actor=said.actor, now=said.now)
         return controls.post_signal(
-            connection, on.value, target, name, at=_instant(at, said.now), actor=said.actor, now=said.now
+            connection, on.value, target, name, at=since or said.now, actor=said.actor, now=said.now
         )
 
     in_time = _write(write, "")
@@ -185,7 +197,7 @@ def label(
 
 
 def _write(do: Callable[[Connection, Said], T], reason: str) -> T:
-    with writing(the_store()) as connection:
+    with writing_store() as connection:
         return do(connection, Said(whoever(), reason, store_time(connection)))
 
 
@@ -193,10 +205,3 @@ def _say(outcome: Outcome, done: str) -> None:
     if outcome is not Outcome.DONE:
         fail(outcome.value)
     console.print(done)
-
-
-def _instant(text: str | None, now: datetime) -> datetime:
-    try:
-        return datetime.fromisoformat(text).astimezone(UTC) if text else now
-    except ValueError:
-        fail(f"--at {text}: not an ISO time; write 2026-11-21T09:00:00Z")

@@ -12,13 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from sqlalchemy import Engine
 
-from workers.configuration import BadSettings, load
-from workers.settings import StoreSettings
+from workers.configuration import BadSettings, StoreSettings, load
 from workers.store import users
 from workers.store.audit import note
 from workers.store.database import open_store, reading, writing
 
-app = typer.Typer(no_args_is_help=True, help="The dashboard's users.")
+user_app = typer.Typer(no_args_is_help=True, help="The dashboard's users.")
 console = Console()
 
 Name = Annotated[str, typer.Argument(help="Small letters, digits and . _ @ -")]
@@ -30,7 +29,7 @@ class RoleName(StrEnum):
     ADMIN = "admin"
 
 
-@app.command()
+@user_app.command()
 def add(
     name: Name,
     role: Annotated[
@@ -57,7 +56,7 @@ def add(
     console.print(f"added {name}, {role.value}")
 
 
-@app.command("list")
+@user_app.command("list")
 def list_users() -> None:
     """Show every user, and who may not come in."""
     with reading(_store()) as connection:
@@ -69,7 +68,7 @@ def list_users() -> None:
     console.print(table)
 
 
-@app.command()
+@user_app.command()
 def disable(name: Name) -> None:
     """Keep a user out, and end the sessions there are. `enable` takes it back."""
     now = datetime.now(UTC)
@@ -80,7 +79,7 @@ def disable(name: Name) -> None:
     _say(found, name, "is kept out")
 
 
-@app.command()
+@user_app.command()
 def enable(name: Name) -> None:
     """Let a user in again."""
     now = datetime.now(UTC)
@@ -91,7 +90,7 @@ def enable(name: Name) -> None:
     _say(found, name, "may come in")
 
 
-@app.command()
+@user_app.command()
 def password(name: Name) -> None:
     """Give a user a new password. It ends the sessions there are, and any wait after wrong ones."""
     new, now = _ask_password(), datetime.now(UTC)

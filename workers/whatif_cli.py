@@ -17,9 +17,9 @@ from rich.table import Table
 from sqlalchemy import Connection
 
 from workers.backtesting import Backtest, Coming, backtest, forecast
-from workers.command import fail, the_store
+from workers.command import fail, reading_store
 from workers.configuration import BadSettings, load
-from workers.core.case import Case
+from workers.core.events import Keep
 from workers.core.policy import Policy
 from workers.junction import Junction, Window
 from workers.policy_file import Loaded, Mistakes, load_policy, locate
@@ -27,12 +27,15 @@ from workers.policy_lint import lint
 from workers.policy_loading import in_brief
 from workers.policy_test import coverage, run_tests
 from workers.services import ActivePolicy
-from workers.settings import Settings
+from workers.settings import JunctionSettings
 from workers.store import orders
-from workers.store.database import reading
 from workers.whatif import JunctionSilent, junction_cases, stored_cases
 
 console = Console()
+WIDE = 200  # characters
+
+# All that a policy may ask about: a backtest stores nothing, and compares no users.
+IN_MEMORY = Keep(hash_key=b"", birth_date=True, state=True, passthrough=True)
 
 PolicyOption = Annotated[
     Path | None, typer.Option("--policy", help="A policy file; the active policy when left out.")
@@ -86,16 +89,16 @@ def show_forecast(
     """
     now = datetime.now(UTC)
     until = now + _span(next_)
-    with reading(the_store()) as connection:
+    with reading_store() as connection:
         policy = _policy(connection, policy_file)
         total = orders.count_open(connection)
         with _progress("planning", total) as tell:
             cases = stored_cases(connection, policy, now, only_open=True)
             coming = forecast(policy, cases, until, tell)
-    table = Table("at", "order", "rule", "action", "mode", title=f"the next {next_}")
+    table = _table(f"the next {next_}", "at", "order", "rule", "action", "mode")
     for one in coming:
         table.add_row(f"{one.at:%Y-%m-%d %H:%M:%S}Z", one.order_id, one.rule, one.action, one.mode)
-    console.print(table)
+    _show(table)
     console.print(f"{len(coming)} firings for {len({one.order_id for one in coming})} of {total} open orders")
 
 
@@ -112,20 +115,15 @@ def show_backtest(
     """
     now = datetime.now(UTC)
     began = now - _span(since)
-    with reading(the_store()) as connection:
-        policy = _policy(connection, policy_file)
-        total = None if from_junction else orders.count_since(connection, began)
-        with _progress("replaying", total) as tell:
-            cases = (
-                _from_junction(policy, began, now)
-                if from_junction
-                else stored_cases(connection, policy, now, only_open=False, since=began)
-            )
-            try:
+    if from_junction:
+        result = _backtest_junction(policy_file, began, now)
+    else:
+        with reading_store() as connection:
+            policy = _policy(connection, policy_file)
+            with _progress("replaying", orders.count_since(connection, began)) as tell:
+                cases = stored_cases(connection, policy, now, only_open=False, since=began)
                 result = backtest(policy, cases, now, tell)
-            except JunctionSilent as silent:
-                fail(str(silent))
-    console.print(_backtest_table(result, since))
+    _show(_backtest_table(result, since))
 
 
 def diff(
@@ -142,7 +140,7 @@ def diff(
         console.print(line, highlight=False, markup=False)
     now = datetime.now(UTC)
     until = now + _span(next_)
-    with reading(the_store()) as connection:
+    with reading_store() as connection:
         total = orders.count_open(connection)
         with _progress("comparing", total * 2) as tell:
             firings = [
@@ -156,10 +154,19 @@ def diff(
 # --- what is shown ---------------------------------------------------------------------------------------
 
 
+def _table(title: str, *headings: str) -> Table:
+    return Table(*headings, title=title, title_justify="left", box=None, pad_edge=False)
+
+
+def _show(table: Table) -> None:
+    """A pipe has no width; there nothing is broken or cut."""
+    Console(width=None if console.is_terminal else WIDE).print(table)
+
+
 def _backtest_table(result: Backtest, since: str) -> Table:
-    table = Table(title=f"{result.orders} orders of the last {since}")
-    for heading in ("rule", "would cancel", "regret", "by hand later", "days saved", "money", "refunds lost"):
-        table.add_column(heading, justify="left" if heading == "rule" else "right")
+    table = _table(f"{result.orders} orders of the last {since}", "rule")
+    for heading in ("would cancel", "regret", "by hand later", "days saved", "money", "refunds lost"):
+        table.add_column(heading, justify="right")
     for name, tally in result.rules.items():
         table.add_row(
             name + (" (shadow)" if tally.shadow else ""),
@@ -177,7 +184,7 @@ def _rules_changed(before: Policy, after: Policy) -> Iterator[str]:
     old, new = ({rule.name: rule for rule in policy.rules} for policy in (before, after))
     yield from (f"+ rule {name}" for name in new if name not in old)
     yield from (f"- rule {name}" for name in old if name not in new)
-    for name in old.keys() & new.keys():
+    for name in (name for name in new if name in old):
         changed = [key for key, value in vars(new[name]).items() if value != getattr(old[name], key)]
         if changed:
             yield f"~ rule {name}: {', '.join(key.rstrip('_') for key in changed)}"
@@ -258,14 +265,26 @@ def _span(text: str) -> timedelta:
     return timedelta(**{unit: int(found[1])})
 
 
-def _from_junction(policy: Policy, began: datetime, now: datetime) -> Iterator[Case]:
+def _backtest_junction(policy_file: Path | None, began: datetime, now: datetime) -> Backtest:
+    """Needs the key, and the store only to know the active policy."""
     try:
-        settings = load(Settings)
+        settings = load(JunctionSettings)
     except BadSettings as bad:
         fail(f"settings:\n{bad}")
+    if policy_file is not None:
+        policy = _loaded(policy_file).policy
+    else:
+        with reading_store() as connection:
+            policy = _policy(connection, None)
     key = settings.junction_api_key.get_secret_value()
-    with Junction(settings.junction_base_url, key, settings.keep, now=_now) as junction:
-        yield from junction_cases(junction, policy, Window(began, now), now)
+    with (
+        Junction(settings.junction_base_url, key, IN_MEMORY, now=_now) as junction,
+        _progress("replaying", None) as tell,
+    ):
+        try:
+            return backtest(policy, junction_cases(junction, policy, Window(began, now), now), now, tell)
+        except JunctionSilent as silent:
+            fail(str(silent))
 
 
 def _now() -> datetime:

@@ -16,7 +16,7 @@ from starlette.datastructures import ImmutableMultiDict
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.gzip import GZipMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 
@@ -153,20 +153,25 @@ class Dashboard:
         return await self.safely(request, partial(self.door.sign_in, request, form, self.desk.now()))
 
     async def logout(self, request: Request) -> Response:
-        if session := await run_in_threadpool(self.door.session, request, self.desk.now()):
-            self.hub.close(session.id)
+        self.hub.close(self.door.session_id(request))
         return await self.safely(request, partial(self.door.sign_out, request))
 
     async def stream(self, request: Request) -> Response:
-        find = partial(self.door.session, request, somebody_acts=False)
-        session = await run_in_threadpool(find, now=self.desk.now())
-        if session is None:
+        def is_signed_in(*, otherwise: bool) -> bool:
+            """`otherwise`: what is assumed while the store cannot tell."""
+            try:
+                return self.door.session(request, self.desk.now(), somebody_acts=False) is not None
+            except StoreUnreachable:
+                return otherwise
+
+        if not await run_in_threadpool(is_signed_in, otherwise=False):
             return PlainTextResponse("Sign in first.\n", 401)
-        stream = self.hub.open(session.id, request.query_params.get("topics", "").split(","))
+        topics = request.query_params.get("topics", "").split(",")
+        stream = self.hub.open(self.door.session_id(request), topics)
         if stream is None:
             return PlainTextResponse("Too many tabs.\n", 503, headers={"retry-after": RETRY_STREAM_SECONDS})
         return StreamingResponse(
-            self.hub.messages(stream, lambda: find(now=self.desk.now()) is not None),
+            self.hub.messages(stream, partial(is_signed_in, otherwise=True)),
             media_type="text/event-stream",
             headers={"cache-control": "no-store", "x-accel-buffering": "no"},
         )
@@ -207,8 +212,15 @@ async def livez(_request: Request) -> Response:
 
 async def fields_of(request: Request) -> Fields:
     """The fields of a form; files are none."""
-    form = () if request.method in SAFE else (await request.form()).multi_items()
-    return ImmutableMultiDict([(name, value) for name, value in form if isinstance(value, str)])
+    try:
+        form = () if request.method in SAFE else (await request.form()).multi_items()
+    except ClientDisconnect:
+        raise HTTPException(413, "That is too much at once.") from None
+    fields = [(name, value) for name, value in form if isinstance(value, str)]
+    sent = [request.url.path, *request.query_params.values(), *(value for _, value in fields)]
+    if any("\0" in unquote(text) for text in sent):
+        raise HTTPException(400, "A null character means nothing here.")  # and PostgreSQL does not take it
+    return ImmutableMultiDict(fields)
 
 
 def theme_of(request: Request) -> str:

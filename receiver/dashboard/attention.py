@@ -118,7 +118,8 @@ def ready_too_long(scene: Scene) -> Iterator[Problem]:
         paused = f"queue:{queue.name}" in scene.switches
         since = queue.oldest_ready_at
         if since is not None and not paused and scene.now - since > OLDEST_READY:
-            text = f"Queue {queue.name} is behind: {queue.ready} wait, the oldest for minutes"
+            minutes = (scene.now - since) // timedelta(minutes=1)
+            text = f"Queue {queue.name} is behind: {queue.ready:,} wait, the oldest for {minutes} min"
             yield Problem(f"behind:{queue.name}", "warn", text, f"/queues/{queue.name}")
 
 

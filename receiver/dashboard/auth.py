@@ -76,6 +76,10 @@ class Door:
                 sessions.touch(connection, session, now)
         return session
 
+    def session_id(self, request: Request) -> str:
+        """Of the session that the request claims to have."""
+        return sessions.id_of(request.cookies.get(self._cookie, ""))
+
     def turn_away(self, request: Request) -> Response:
         """The answer to somebody without a session: sign in, or be told how to add the first user."""
         if not self._has_users():

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from receiver.dashboard.desk import Desk
 from receiver.dashboard.page import Address, Page
 from receiver.dashboard.replaying import replay
-from receiver.dashboard.visit import Visit, not_found
+from receiver.dashboard.visit import Visit, as_number, not_found
 from workers.queues import QueueUnreachable
 from workers.store import failures, previews
 from workers.store.failures import FailureState, RecordedFailure
@@ -50,12 +50,13 @@ def show_groups(visit: Visit) -> Response:
 def show_group(visit: Visit) -> Response:
     """One cause: what it is, what became of its replays, its rows in a state."""
     state, fingerprint = _state(visit), visit.query("cause")
-    before = int(visit.query("before")) if visit.query("before").isdecimal() else None
     with visit.desk.reading() as connection:
         counts = failures.count_states(connection, fingerprint)
         if not counts:
             raise not_found("group of failures with this cause")
-        rows = failures.list_failures(connection, fingerprint, state, before=before, limit=ROWS + 1)
+        rows = failures.list_failures(
+            connection, fingerprint, state, before=visit.number("before"), limit=ROWS + 1
+        )
         versions = failures.versions_of_group(connection, fingerprint)
         again = failures.failed_again(connection, fingerprint)
     shown = rows[:ROWS]
@@ -79,7 +80,7 @@ def show_group(visit: Visit) -> Response:
 
 def show_failure(visit: Visit) -> Response:
     with visit.desk.reading() as connection:
-        found = failures.load_failures(connection, [int(visit.path["id"])])
+        found = failures.load_failures(connection, [as_number(visit.path["id"]) or 0])
     if not found:
         raise not_found("failure of that number")
     return visit.render("dead_letter.html", one=found[0], fingerprint=found[0].failure.fingerprint)
@@ -97,7 +98,7 @@ def freeze(visit: Visit) -> Response:
         if visit.form.get("all"):
             ids = failures.ids_of_group(connection, visit.form["all"], failures.UNSETTLED, MOST_IDS)
         else:
-            ids = [int(text) for text in visit.form.getlist("id") if text.isdecimal()]
+            ids = [id_ for text in visit.form.getlist("id") if (id_ := as_number(text))]
         if not ids:
             raise HTTPException(400, "Nothing was chosen. Tick some rows first.")
         preview_id = token_hex(16)
@@ -217,7 +218,7 @@ PAGE = Page(
         Address("/dead-letters/cause", get=show_group),
         Address("/dead-letters/previews", post=freeze),
         Address("/dead-letters/previews/{id}", get=show_preview, post=carry_out),
-        Address("/dead-letters/{id:int}", get=show_failure),
+        Address("/dead-letters/{id}", get=show_failure),
     ),
     topics={"failures": failures_topic},
 )

@@ -16,6 +16,7 @@ from receiver.dashboard.desk import Desk
 from receiver.dashboard.hindsight import case_of, missed, trace_of
 from receiver.dashboard.lifecycle import Deed, Story, draw, steps
 from receiver.dashboard.openings import Verdict, left_word, verdict_of
+from receiver.dashboard.outcomes import outcome_of
 from receiver.dashboard.page import Address
 from receiver.dashboard.rendering import duration
 from receiver.dashboard.timeline import KIND_WORDS, KINDS, timeline
@@ -80,18 +81,19 @@ def show_order(visit: Visit) -> Response:
     traced = why(trace_of(active, case), row["outlook_rule"]) if active and case else None
     verdict = verdict_of(order)
     story = _story(row, rows, order, visit.now, _line(row, verdict, active, case, visit.now))
-    shown = visit.query("show")
+    shown = visit.query("show") if visit.query("show") in KINDS else ""
     return visit.render(
         "order.html",
         row=row,
         order=order,
         verdict=verdict,
+        outcome=outcome_of(row, rows.decisions[0] if rows.decisions else None),
         hold=rows.hold,
         map=draw(story),
         steps=steps(story),
         entries=[entry for entry in _timeline(rows) if shown in {"", entry.kind}],
         kinds=KINDS,
-        shown=shown if shown in KINDS else "",
+        shown=shown,
         groups=_groups(rows.decisions)[:CARDS],
         count=len(rows.decisions),
         traced=traced,

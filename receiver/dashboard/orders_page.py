@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import Connection, RowMapping
 from starlette.exceptions import HTTPException
@@ -19,6 +19,7 @@ from receiver.dashboard.desk import Desk
 from receiver.dashboard.filters import Asked, Choice, Day, Field, Flag, Text, read_filters
 from receiver.dashboard.lifecycle_maps import label_of
 from receiver.dashboard.openings import Verdict, verdict_of
+from receiver.dashboard.outcomes import OUTLOOKS, Outcome, outcome_of
 from receiver.dashboard.page import Address, Page
 from receiver.dashboard.visit import Visit
 from workers.core.order import Order
@@ -28,8 +29,6 @@ from workers.store.reads import OrderFilter
 
 ROWS = 40
 EXPORT_ROWS = 500  # in memory at a time
-
-Tone = Literal["ok", "warn", "bad", "info", "plain"]
 
 METHODS = {
     Method.TESTKIT: "test kit",
@@ -44,22 +43,6 @@ OPENINGS = {
     "closed": "closed",
     "ended": "ended",
     "unknown": "unknown status",
-}
-OUTLOOKS = {
-    "will_cancel": "will cancel",
-    "kept": "kept",
-    "on_hold": "on hold",
-    "decided": "decided",
-    "never_legal": "too late to act",
-    "unclear": "cannot be told yet",
-    "backlog": "backlog, left alone",
-    "reinstated": "reinstated",
-    "unknown_status": "unknown status",
-    "stopped": "waits for a start",
-    "clock_skew": "clocks disagree",
-    "quarantined": "set aside",
-    "no_policy": "no policy",
-    "closed": "ended",
 }
 
 
@@ -97,17 +80,6 @@ def wanted(asked: Asked) -> OrderFilter:
         failing=bool(asked.one("failing")),
         text=asked.one("q") or "",
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What the policy has made of an order, or is going to. `until`: when it acts."""
-
-    text: str
-    tone: Tone = "plain"
-    icon: str = "dot"
-    rule: str | None = None
-    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,43 +173,6 @@ def _lines(connection: Connection, rows: reads.Rows, now: datetime) -> list[Orde
         )
         for row in rows
     ]
-
-
-_ENDINGS: dict[str, tuple[str, Tone, str]] = {
-    "confirmed": ("Cancelled", "ok", "ok"),
-    "acting": ("Cancelling", "info", "clock"),
-    "refused": ("Refused by Junction", "bad", "cross"),
-    "failed": ("Failed", "bad", "warn"),
-    "partial": ("Half done", "bad", "warn"),
-    "open": ("Waits for a person", "warn", "eye"),
-    "declined": ("Declined", "plain", "cross"),
-    "dropped": ("Dropped in time", "plain", "dot"),
-    "blocked": ("Blocked", "warn", "stop"),
-    "lapsed": ("Lapsed", "plain", "dot"),
-}
-
-
-def outcome_of(row: Mapping[Any, Any], decision: Mapping[Any, Any] | None) -> Outcome:
-    """In the words of a list. A decision that was acted on tells more than the plan made after it."""
-    word = row["outlook"]
-    ending = _ENDINGS.get(decision["state"]) if decision else None
-    if decision and ending and word in {"closed", "decided", "kept", None}:
-        return Outcome(*ending, rule=decision["rule"])
-    match word:
-        case "will_cancel":
-            return Outcome("Will cancel", "warn", "clock", row["outlook_rule"], row["outlook_at"])
-        case "on_hold":
-            return Outcome("On hold", "info", "hold")
-        case "closed":
-            return Outcome("–")
-        case None:
-            return Outcome("Not planned yet")
-        case "quarantined" | "clock_skew":
-            return Outcome(OUTLOOKS[word].capitalize(), "bad", "warn", row["outlook_rule"])
-        case "reinstated" | "unknown_status" | "never_legal" | "stopped":
-            return Outcome(OUTLOOKS[word].capitalize(), "warn", "warn", row["outlook_rule"])
-        case _:
-            return Outcome(OUTLOOKS.get(word, word).capitalize(), rule=row["outlook_rule"])
 
 
 # --- as a file ---------------------------------------------------------------------------------------------

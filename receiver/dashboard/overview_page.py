@@ -19,7 +19,6 @@ from receiver.dashboard.visit import Visit
 from workers.messages import QUEUES
 from workers.store import controls, delivery_reads, migrate, overview_reads, policies, processes, reads
 from workers.store.overview_reads import Endings
-from workers.store.policies import Generation
 from workers.store.reads import DecisionFilter, OrderFilter
 from workers.store.watch import figures_between
 
@@ -53,7 +52,8 @@ class Step:
 
     title: str
     done: bool | None
-    text: str
+    when_done: str
+    to_do: str
 
 
 def show(visit: Visit) -> Response:
@@ -62,7 +62,8 @@ def show(visit: Visit) -> Response:
     seen = desk.queue_states(now)
     with desk.reading() as connection:
         everybody = processes.list_processes(connection)
-        steps = _steps(connection, desk, any(one.is_live(now) for one in everybody))
+        workers = [one for one in everybody if one.kind == "worker" and one.is_live(now)]
+        steps = _steps(connection, desk, worker_seen=bool(workers))
         switches = controls.all_raised(connection)
         figures = figures_between(connection, "queue.", now - (MINUTES + 1) * MINUTE, now)
         lines = [queue_line(queue, seen.value, everybody, switches, figures, now) for queue in QUEUES]
@@ -73,7 +74,7 @@ def show(visit: Visit) -> Response:
             ready=_sum(lines, "ready"),
             dead=_sum(lines, "dead"),
             running=sum(len(line.running) for line in lines),
-            threads=sum(line.threads for line in lines),
+            threads=sum(one.threads for one in workers),
             worked=[sum(minute) for minute in zip(*(line.speed.per_minute for line in lines), strict=True)],
             pace=_pace(connection, now),
             cancellable=reads.count_orders(connection, OrderFilter(openings=("open",))),
@@ -87,50 +88,41 @@ def show(visit: Visit) -> Response:
             decisions=reads.list_decisions(connection, limit=LISTED),
             waiting=reads.list_decisions(connection, DecisionFilter(states=("open",)), limit=LISTED),
             steps=steps,
-            fresh=not all(step.done for step in steps),
             sample=SAMPLE,
             latency=latency,
         )
 
 
-def _steps(connection: Connection, desk: Desk, worker_seen: bool) -> list[Step]:
-    """What must be so before an order can be cancelled, in the order in which one gets there."""
+def _steps(connection: Connection, desk: Desk, *, worker_seen: bool) -> list[Step]:
+    """What must be so before an order can be cancelled, in the order in which one gets there. Nothing once events
+    have come and rules are known: what goes wrong later is a problem, and told as one."""
     delivered = delivery_reads.any_delivery(connection)
     policy = policies.active(connection)
+    if delivered and policy is not None:
+        return []
     migrated = migrate.revision(desk.store) == migrate.head()
     return [
+        Step("Database migrated", migrated, "Its schema is this version's.", "Run: autocancel db upgrade"),
+        Step("Worker seen", worker_seen, "One gives signs of life.", "Start one: python -m workers.main"),
         Step(
-            "Database migrated",
-            migrated,
-            "Its schema is this version's." if migrated else "Run: autocancel db upgrade",
+            "Policy loaded",
+            policy is not None,
+            f"{policy.source}, generation {policy.number}." if policy else "",
+            "The clock loads it from AUTOCANCEL_POLICY: python -m workers.clock",
         ),
-        Step(
-            "Worker seen",
-            worker_seen,
-            "One gives signs of life." if worker_seen else "Start one: python -m workers.main",
-        ),
-        Step("Policy loaded", policy is not None, _policy_text(policy)),
         Step(
             "Secret set",
             delivered or None,
-            "A delivery was signed with it."
-            if delivered
-            else "The receiver knows; the first delivery will tell.",
+            "A delivery was signed with it.",
+            "AUTOCANCEL_WEBHOOK_SECRETS of the receiver; the first delivery will tell whether it is right.",
         ),
         Step(
             "First webhook received",
             delivered,
-            "Events arrive."
-            if delivered
-            else "Point a webhook of Junction's at the receiver, or send an event by hand:",
+            "Events arrive.",
+            "Point a webhook of Junction's at the receiver, or send an event by hand:",
         ),
     ]
-
-
-def _policy_text(policy: Generation | None) -> str:
-    if policy is None:
-        return "The clock loads it from AUTOCANCEL_POLICY: python -m workers.clock"
-    return f"Generation {policy.number}, {policy.hash[:12]}."
 
 
 def _sum(lines: Sequence[QueueLine], field: str) -> int | None:

@@ -33,12 +33,14 @@ A new page is a module, a template and a line in PAGES:
 from __future__ import annotations
 
 from receiver.dashboard import (
+    audit_page,
     dead_letters_page,
     decisions_page,
     events_page,
     orders_page,
     overview_page,
     queues_page,
+    system_page,
 )
 from receiver.dashboard.page import Page
 
@@ -49,4 +51,6 @@ PAGES: tuple[Page, ...] = (
     events_page.PAGE,
     queues_page.PAGE,
     dead_letters_page.PAGE,
+    audit_page.PAGE,
+    system_page.PAGE,
 )

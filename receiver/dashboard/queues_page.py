@@ -52,7 +52,7 @@ def show_queue(visit: Visit) -> Response:
     """One queue, and one tab of it."""
     name = _queue(visit)
     tab = visit.query("tab", "ready") if visit.query("tab", "ready") in TABS else "ready"
-    offset = int(visit.query("from")) if visit.query("from").isdecimal() else 0
+    offset = visit.number("from") or 0
     line = next(line for line in _lines(visit) if line.name == name)
     rows: tuple[MessageRow, ...] | None = ()
     if tab in get_args(Tab):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from urllib.parse import urlsplit
 
 from starlette.exceptions import HTTPException
 from starlette.responses import RedirectResponse, Response
@@ -64,8 +63,7 @@ def jump(pages: Sequence[Page], visit: Visit) -> Response:
 
 def set_theme(visit: Visit) -> Response:
     theme = visit.form.get("theme", "auto")
-    back = urlsplit(visit.request.headers.get("referer", ""))
-    response = RedirectResponse(local_path(visit.form.get("back", back.path)), status_code=303)
+    response = RedirectResponse(local_path(visit.form.get("back", "")), status_code=303)
     response.set_cookie(
         "theme", theme if theme in {"light", "dark"} else "auto", max_age=THEME_SECONDS, httponly=True,
         samesite="lax", secure=visit.desk.settings.is_https,
@@ -74,7 +72,7 @@ def set_theme(visit: Visit) -> Response:
 
 
 def ask_note(visit: Visit) -> Response:
-    return visit.render("acknowledge.html", problem=_problem(visit))
+    return visit.render("acknowledge.html", problem=_problem(visit), back=local_path(visit.query("back")))
 
 
 def acknowledge(visit: Visit) -> Response:
@@ -84,7 +82,7 @@ def acknowledge(visit: Visit) -> Response:
         controls.switch(
             connection, ACK + problem.key, on=True, actor=visit.session.user, reason=note, now=visit.now
         )
-    return visit.go("/", f"Acknowledged: {problem.text}")
+    return visit.go(local_path(visit.query("back")), f"Acknowledged: {problem.text}")
 
 
 def _problem(visit: Visit) -> Problem:

@@ -23,6 +23,7 @@ from workers.store.users import Role, may
 NOTICE_COOKIE = "notice"
 NOTICE_SECONDS = 60
 LONGEST_REASON = 500
+LONGEST_NUMBER = 18  # digits; one more may not fit 64 bits
 
 # Renders a template for a visit: name, status, what it shows.
 Renderer = Callable[["Visit", str, int, Mapping[str, Any]], Response]
@@ -46,6 +47,10 @@ class Visit:
 
     def query(self, name: str, default: str = "") -> str:
         return self.request.query_params.get(name, default)
+
+    def number(self, name: str) -> int | None:
+        """A number in the query, if it is one that could be meant."""
+        return as_number(self.query(name))
 
     def may(self, role: Role) -> bool:
         return may(self.session.role, role)
@@ -88,6 +93,11 @@ class Visit:
             ip_prefix=ip_prefix(self.request.client.host if self.request.client else None),
             **more,
         )
+
+
+def as_number(text: str) -> int | None:
+    """A row's number or a position; None for anything that databases would refuse."""
+    return int(text) if text.isdecimal() and len(text) <= LONGEST_NUMBER else None
 
 
 def not_found(what: str) -> HTTPException:

@@ -1,4 +1,4 @@
-"""What holds for every answer: strict headers, posts from our own pages only, text stays text, bounded input."""
+"""What holds for every answer: strict headers, posts from our own pages, text stays text, bounded input."""
 
 from __future__ import annotations
 
@@ -123,6 +123,40 @@ def test_what_a_visitor_sends_is_shown_as_text(dashboard: Dashboard) -> None:
 def test_a_body_that_is_too_large_is_refused(dashboard: Dashboard) -> None:
     browser = dashboard.sign_in()
     assert browser.post("/queues/events/pause", content=b"x" * (BODY_LIMIT + 1)).status_code == 413
+
+
+def test_a_body_that_grows_too_large_is_cut_off(dashboard: Dashboard) -> None:
+    form = {"content-type": "application/x-www-form-urlencoded"}
+    grows = (b"x" * 100_000 for _ in range(20))
+    assert dashboard.sign_in().post("/queues/events/pause", content=grows, headers=form).status_code == 413
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/dead-letters/99999999999999999999999",
+        "/dead-letters/cause?cause=x&before=99999999999999999999999",
+        "/dead-letters/previews/x",
+        "/queues/events?tab=ready&from=99999999999999999999999",
+        "/queues/events/messages/%00",
+        "/jump?q=%00",
+        "/jump?q=" + "x" * 10_000,
+        "/problems/%2f",
+        "/stream?topics=" + ",".join(map(str, range(100))),
+    ],
+)
+def test_odd_addresses_are_answered_without_a_fault_of_ours(dashboard: Dashboard, address: str) -> None:
+    browser = dashboard.sign_in()
+    with browser.stream("GET", address) as answer:
+        assert answer.status_code < 500
+
+
+@pytest.mark.parametrize("content_type", ["multipart/form-data; boundary=x", "application/json", "?"])
+def test_odd_bodies_are_answered_without_a_fault_of_ours(dashboard: Dashboard, content_type: str) -> None:
+    browser = dashboard.sign_in()
+    for address in ["/dead-letters/previews", "/login"]:
+        answer = browser.post(address, content=b"\x00\xff--x", headers={"content-type": content_type})
+        assert 400 <= answer.status_code < 500
 
 
 def test_static_files_are_kept_for_ever_and_named_by_their_content(dashboard: Dashboard) -> None:

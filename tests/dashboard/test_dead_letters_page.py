@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def a_failure(dashboard: Dashboard, **changed: Any) -> int:
     usual = {
         "queue": "orders", "actor": "evaluate", "fingerprint": "evaluate KeyError somewhere",
-        "error": "KeyError", "place": "somewhere", "args": {"ids": ["order-1"]}, "version": "v1", "attempts": 4,
-        "at": dashboard.clock(), "state": "open", "message_id": "m1", "order_id": "order-1",
+        "error": "KeyError", "place": "somewhere", "args": {"ids": ["order-1"]}, "version": "v1",
+        "attempts": 4, "at": dashboard.clock(), "state": "open", "message_id": "m1", "order_id": "order-1",
     }  # fmt: skip
     dashboard.put("failures", **{**usual, **changed})
     return int(dashboard.rows("failures")[-1]["id"])

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from re import sub
 from typing import TYPE_CHECKING
-
-import pytest
 
 from receiver.dashboard.pages import PAGES
 from workers.store import users
@@ -15,10 +14,6 @@ if TYPE_CHECKING:
 POSTS = [address for page in PAGES for address in page.addresses if address.post]
 
 
-def filled(path: str) -> str:
-    return path.replace("{queue}", "events").replace("{id:int}", "1").replace("{id}", "1")
-
-
 def test_each_role_may_what_those_before_it_may() -> None:
     assert [users.may("operator", needed) for needed in users.ROLES] == [True, True, False]
 
@@ -27,12 +22,12 @@ def test_every_page_that_can_be_posted_to_asks_for_more_than_looking() -> None:
     assert {address.role for address in POSTS} <= {"operator", "admin"}
 
 
-@pytest.mark.parametrize("path", [filled(address.path) for address in POSTS])
-def test_a_viewer_changes_nothing(dashboard: Dashboard, path: str) -> None:
+def test_a_viewer_changes_nothing(dashboard: Dashboard) -> None:
     viewer = dashboard.sign_in("viewer")
-    answer = viewer.post(path, data={"reason": "because", "action": "replay", "id": "1"})
-    assert answer.status_code == 403
-    assert "takes the role" in answer.text
+    for path in [sub(r"\{.*?\}", "1", address.path) for address in POSTS]:
+        answer = viewer.post(path, data={"reason": "because", "action": "replay", "id": "1"})
+        assert answer.status_code == 403, path
+        assert "takes the role" in answer.text
     assert dashboard.rows("audit") == []
 
 

@@ -45,6 +45,14 @@ def some_orders(world: World, how_many: int, user: str | None = None) -> list[st
     ]
 
 
+def project(world: World) -> None:
+    """Deliveries become orders, and nobody looks at what is due yet."""
+    deliveries = [message for message in world.queue if isinstance(message, ProjectDeliveries)]
+    for delivery in deliveries:
+        world.run(delivery)
+    world.queue.clear()
+
+
 def alive(world: World, kits: list[str]) -> list[str]:
     return [kit for kit in kits if world.status(kit) != "cancelled"]
 
@@ -111,10 +119,14 @@ def test_when_the_best_is_gone_the_next_best_is_looked_at_before_it_counts(world
 def test_an_order_that_nobody_looked_at_just_now_does_not_count(world: World) -> None:
     world.policy(rules())
     best, second, third = some_orders(world, 3)
-    for kit in (best, second, third):
-        world.deliver(kit)
+    world.deliver(best)
+    world.deliver(third)
+    world.decide()  # the third is to go
+    world.deliver(second)
+    project(world)
     for kit in (best, second):
         world.sandbox.event(kit, "cancelled", quiet=True)
+    world.queue.extend(world.waiting)
     world.drain()
     assert alive(world, [best, second, third]) == [third]
 
@@ -157,11 +169,7 @@ def test_duplicates_decided_at_once_by_many_workers_leave_one(postgres_world: Wo
         kits = some_orders(world, 2)
         for kit in kits:
             world.deliver(kit)
-        while world.queue:
-            message = world.queue.popleft()
-            if isinstance(message, ProjectDeliveries):
-                world.run(message)
-        world.queue.clear()
+        project(world)
         world.all_at_once(*(EvaluateOrders([kit]) for kit in kits), *(EvaluateOrders([kit]) for kit in kits))
         world.race()
         assert len(alive(world, kits)) == 1

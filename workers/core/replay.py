@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from workers.core.case import Case
+from workers.core.history import History
+from workers.core.order import Appointment
 from workers.core.plan import Notice, Plan, RulePlan, plan
 from workers.core.policy import Policy
 
@@ -30,15 +32,15 @@ class Firing:
 def replay(policy: Policy, case: Case, until: datetime) -> Iterator[Firing]:
     """The firings up to `until`, oldest first, ending with the first that acts. `case.now` does not matter.
 
-    At each event the rest of the history is covered up. Of an appointment only the last picture is known; it
-    counts from its booking on. Signals count from when they were posted, labels as if they had always been.
+    At each event the rest of the history is covered up (`as_of`). Signals count from when they were posted,
+    labels as if they had always been.
     """
     instants = [event.at for event in case.order.history.events]
     instants += [signal.at for signal in case.signals]
-    instants += [slot.booked_at for slot in case.order.appointments if slot.booked_at is not None]
+    instants += [_booked(slot) for slot in case.order.appointments]
     changes = sorted({at for at in instants if at <= until})
     for at, following in zip(changes, [*changes[1:], until], strict=True):
-        for firing in _between(policy, as_of(case, at), following):
+        for firing in coming(policy, as_of(case, at), following):
             yield firing
             if firing.acts:
                 return
@@ -46,19 +48,58 @@ def replay(policy: Policy, case: Case, until: datetime) -> Iterator[Firing]:
 
 
 def as_of(case: Case, now: datetime) -> Case:
-    """The case as it could have been known at `now`."""
+    """The case as it could have been known at `now`, as far as the last picture of it tells.
+
+    An appointment counts from its booking on; before its last change it is what the order's events said of
+    it, for the time it was last booked for.
+    """
     order = case.order
-    slots = tuple(slot for slot in order.appointments if (slot.booked_at or slot.changed_at) <= now)
+    history = order.history.until(now)
+    facts = replace(
+        order.facts,
+        updated_at=min(order.facts.updated_at, now),
+        observed_at=min(order.facts.observed_at, now),
+        # A kit has its tracking number when it leaves. One without any event of leaving had it all along.
+        outbound_tracking=order.facts.outbound_tracking
+        and (order.history.shipped is None or history.shipped is not None),
+    )
+    slots = tuple(_slot_at(now, slot, history) for slot in order.appointments if _booked(slot) <= now)
+    missing = order.appointment_missing
     return replace(
         case,
         now=now,
-        order=replace(order, history=order.history.until(now), appointments=slots),
+        order=replace(
+            order,
+            facts=facts,
+            history=history,
+            appointments=slots,
+            appointment_missing=missing if missing and missing <= now else None,
+        ),
         signals=tuple(signal for signal in case.signals if signal.at <= now),
     )
 
 
-def _between(policy: Policy, case: Case, end: datetime) -> Iterator[Firing]:
-    """Firings from `case.now` until just before `end`, while nothing new happens."""
+def _booked(slot: Appointment) -> datetime:
+    return slot.booked_at or slot.changed_at
+
+
+def _slot_at(now: datetime, slot: Appointment, history: History) -> Appointment:
+    if slot.changed_at <= now:
+        return replace(slot, observed_at=min(slot.observed_at, now))
+    told = [e for e in history.events if e.status.name in _SAID and e.at >= _booked(slot)]
+    status, at = (_SAID[told[-1].status.name], told[-1].at) if told else ("confirmed", _booked(slot))
+    return replace(slot, status=status, changed_at=at, observed_at=at)
+
+
+_SAID = {
+    "appointment_pending": "pending",
+    "appointment_scheduled": "confirmed",
+    "appointment_cancelled": "cancelled",
+}
+
+
+def coming(policy: Policy, case: Case, end: datetime) -> Iterator[Firing]:
+    """The firings from `case.now` until just before `end` if nothing new happens; ends with one that acts."""
     while case.now < end:
         found = plan(policy, case)
         for rule in found.due:
@@ -67,7 +108,7 @@ def _between(policy: Policy, case: Case, end: datetime) -> Iterator[Firing]:
                 return
         fired = {f"{rule.space}:{rule.key}" for rule in found.due}
         told = {notice.key: max(notice.send_at, case.now) for notice in _sent_by(found, end)}
-        following = min(_coming(found, told), default=None)
+        following = min(_instants(found, told), default=None)
         if following is None or following >= end:
             return
         case = replace(case, now=following, decided=case.decided | fired, notices={**case.notices, **told})
@@ -77,7 +118,7 @@ def _sent_by(found: Plan, end: datetime) -> Iterator[Notice]:
     return (rule.notice for rule in found.rules if rule.notice is not None and rule.notice.send_at < end)
 
 
-def _coming(found: Plan, told: dict[str, datetime]) -> Iterator[datetime]:
+def _instants(found: Plan, told: dict[str, datetime]) -> Iterator[datetime]:
     """When something may happen next: a rule's first instant, or the end of the wait for its notice."""
     for rule in found.rules:
         if rule.first is not None and rule.first > found.now and rule.acts:

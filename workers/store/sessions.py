@@ -34,7 +34,7 @@ def begin(connection: Connection, cookie: str, user: str, now: datetime) -> None
             or_(sessions.c.created_at <= now - LONGEST, sessions.c.seen_at <= now - LONGEST_IDLE)
         )
     )
-    connection.execute(insert(sessions).values(id=_id(cookie), user=user, created_at=now, seen_at=now))
+    connection.execute(insert(sessions).values(id=id_of(cookie), user=user, created_at=now, seen_at=now))
 
 
 def find(connection: Connection, cookie: str, now: datetime) -> Session | None:
@@ -43,7 +43,7 @@ def find(connection: Connection, cookie: str, now: datetime) -> Session | None:
         select(sessions, users.c.role)
         .join(users, users.c.name == sessions.c.user)
         .where(
-            sessions.c.id == _id(cookie),
+            sessions.c.id == id_of(cookie),
             sessions.c.created_at > now - LONGEST,
             sessions.c.seen_at > now - LONGEST_IDLE,
             users.c.disabled_at.is_(None),
@@ -58,8 +58,8 @@ def touch(connection: Connection, session: Session, now: datetime) -> None:
 
 
 def end(connection: Connection, cookie: str) -> None:
-    connection.execute(delete(sessions).where(sessions.c.id == _id(cookie)))
+    connection.execute(delete(sessions).where(sessions.c.id == id_of(cookie)))
 
 
-def _id(cookie: str) -> str:
+def id_of(cookie: str) -> str:
     return sha256(cookie.encode()).hexdigest()
