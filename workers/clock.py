@@ -45,6 +45,9 @@ Settings, all from the environment:
 """
 
 
+Stamp = tuple[int, ...]
+
+
 @dataclass
 class Clock:
     """One tick after another. Raises what the store or the queue raise; the loop logs it and goes on."""
@@ -54,7 +57,8 @@ class Clock:
     settings: Settings
     _announced: dict[Hashable, datetime] = field(default_factory=dict)
     _watermark: Watermark = field(default_factory=Watermark)
-    _policy_seen: tuple[float, int] | None = None
+    _policy_seen: Stamp | None = None
+    _policy_read: Stamp | None = None
     _tidied_at: datetime | None = None
 
     @property
@@ -77,12 +81,15 @@ class Clock:
                 log.error("the store went back in time; everything is stopped")
 
     def read_policy(self) -> None:
-        """Loads the file when it has changed. A wrong one is told with its lines; the old one stays."""
+        """Loads the file when it has changed. A wrong one is told with its lines; the old one stays.
+
+        A change is believed once the next tick still finds it: half a file may read like a whole policy.
+        """
         path = self.settings.policy
-        seen = _stamp(path)
-        if seen == self._policy_seen and seen is not None:
-            return
+        seen, before = _stamp(path), self._policy_seen
         self._policy_seen = seen
+        if seen == self._policy_read or (before is not None and seen != before):
+            return
         match load_policy(path, self.settings.kept_facts):
             case Mistakes() as mistakes:
                 log.error("the policy was not loaded; the one before stays", problems=in_brief(mistakes))
@@ -92,6 +99,7 @@ class Clock:
                 with writing(self.store) as connection:
                     generation = accept(connection, loaded, str(path), store_time(connection))
                 log.info("policy active", generation=generation.number, hash=generation.hash[:12])
+        self._policy_read = seen  # only now: what the store did not take is tried again
 
     def replan_stale(self) -> None:
         """Open orders planned under an older policy are due for a new plan, a batch a tick."""
@@ -145,12 +153,13 @@ class Clock:
         self._announced = recent
 
 
-def _stamp(path: Path) -> tuple[float, int] | None:
+def _stamp(path: Path) -> Stamp:
+    """Differs when the file may differ; empty while there is none."""
     try:
         found = path.stat()
     except OSError:
-        return None
-    return found.st_mtime, found.st_size
+        return ()
+    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def main() -> int:

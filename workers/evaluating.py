@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -13,7 +14,7 @@ from workers import duplicates, limiting
 from workers.core.action import target_of
 from workers.core.plan import RulePlan, effective_mode, steps
 from workers.core.policy import Mode
-from workers.core.trace import trace
+from workers.core.trace import changes, trace
 from workers.looking import Looked, NotSeen, look, prepaid
 from workers.messages import Act
 from workers.planning import News, Planned, as_merged, make_plans, merge_news, put_off, replan
@@ -31,14 +32,23 @@ WHILE_COUNTING = timedelta(seconds=2)  # a new policy is being worked through, t
 DEATHS = 3  # evaluations of one order that did not come to an end before it is set aside
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Why an order is worth a look: a rule that is due, or may be, by what is stored; and the other orders
+    that have to be looked at besides."""
+
+    rule: RulePlan
+    others: tuple[str, ...]
+
+
 def evaluate(services: Services, ids: Sequence[str]) -> None:
     """Looks at due orders afresh and decides.
 
     Twice is harmless: an order that somebody has leased is skipped, and an activation is decided once.
     """
     for order_id in ids:
-        if _take(services, order_id) and (needed := _needed(services, order_id)) is not None:
-            _look_and_decide(services, order_id, needed)
+        if _take(services, order_id) and (wanted := _wanted(services, order_id)) is not None:
+            _look_and_decide(services, order_id, wanted)
 
 
 def _take(services: Services, order_id: str) -> bool:
@@ -66,9 +76,8 @@ def _deadly(services: Services, order_id: str, now: datetime) -> Failure:
     )
 
 
-def _needed(services: Services, order_id: str) -> tuple[str, ...] | None:
-    """Re-plans by what is stored; only an order that is due, or may be, is worth a call. Returns which others
-    to look at besides; None when nothing is to be looked at."""
+def _wanted(services: Services, order_id: str) -> Wanted | None:
+    """Re-plans by what is stored; only an order that is due, or may be, is worth a call. None: it is not."""
     with writing(services.store) as connection:
         now = store_time(connection)
         orders.lock(connection, [order_id])
@@ -79,7 +88,7 @@ def _needed(services: Services, order_id: str) -> tuple[str, ...] | None:
             one = make_plans(connection, services, active, found, now)[order_id]
             asking = (*one.plan.due, *one.plan.unclear)
             if asking and not _stopped(connection, active, one):
-                return duplicates.keepers(asking, one.case)
+                return Wanted(asking[0], duplicates.keepers(asking, one.case))
             if asking:
                 return None
             _send_notices(connection, one)
@@ -87,24 +96,21 @@ def _needed(services: Services, order_id: str) -> tuple[str, ...] | None:
         return None
 
 
-def _look_and_decide(services: Services, order_id: str, others: Sequence[str]) -> None:
-    paid = prepaid(services, 1 + len(others))
-    match paid if isinstance(paid, NotSeen) else look(paid.junction, order_id, others):
+def _look_and_decide(services: Services, order_id: str, wanted: Wanted) -> None:
+    paid = prepaid(services, 1 + len(wanted.others))
+    match paid if isinstance(paid, NotSeen) else look(paid.junction, order_id, wanted.others):
         case NotSeen(why=why, retry_after=wait):
             with writing(services.store) as connection:
                 orders.postpone(connection, order_id, store_time(connection) + timedelta(seconds=wait), why)
         case Looked() as looked:
             with writing(services.store) as connection:
-                started = _decide(connection, services, looked, frozenset(others))
+                started = _decide(connection, services, looked, wanted)
             for action_id in started:
                 services.publish(Act(action_id))
 
 
-def _decide(connection: Connection, services: Services, looked: Looked, asked: Set[str]) -> list[int]:
-    """One transaction: plan on the fresh order, then write down what follows. Returns actions to start.
-
-    `asked`: the other orders that were looked at, or were to be.
-    """
+def _decide(connection: Connection, services: Services, looked: Looked, wanted: Wanted) -> list[int]:
+    """One transaction: plan on the fresh order, then write down what follows. Returns actions to start."""
     active = services.policy.read(connection)
     if active is not None:
         controls.lock(connection, _switches(active))
@@ -132,7 +138,7 @@ def _decide(connection: Connection, services: Services, looked: Looked, asked: S
         return []
     _send_notices(connection, one)
     started = _carry_out(connection, one, active, winner) if winner else []
-    if winner is None and set(duplicates.keepers(one.plan.unclear, one.case)) - asked:
+    if winner is None and set(duplicates.keepers(one.plan.unclear, one.case)) - {*wanted.others}:
         replan(
             connection, services, own, now
         )  # yet another would live in its place: again, with a look at that one
@@ -144,7 +150,7 @@ def _decide(connection: Connection, services: Services, looked: Looked, asked: S
         return []
     if not one.plan.due:
         reason = "the fresh order is no longer due"
-        decisions.record_negative(connection, _negative(one, active, "keep", reason), now)
+        decisions.record_negative(connection, _negative(one, active, "keep", reason, wanted.rule), now)
     replan(connection, services, own, now)
     return started
 
@@ -238,8 +244,11 @@ def _record(
     return decisions.record(connection, decision, one.plan.now)
 
 
-def _negative(one: Planned, active: Active, verdict: str, reason: str) -> Decision:
-    rule = one.plan.winner or next(iter(one.plan.unclear), None)
+def _negative(
+    one: Planned, active: Active, verdict: str, reason: str, was_due: RulePlan | None = None
+) -> Decision:
+    """`was_due`: the rule that the look was for, where none is due any more."""
+    rule = was_due or one.plan.winner or next(iter(one.plan.unclear), None)
     return Decision(
         order_id=one.plan.order_id,
         key=None,
@@ -260,4 +269,5 @@ def _negative(one: Planned, active: Active, verdict: str, reason: str) -> Decisi
 
 
 def _trace(active: Active, one: Planned) -> dict[str, Any]:
-    return trace(active.policy, one.case, one.plan)
+    fresh = changes(one.before, one.case.order) if one.before is not None else None
+    return {**trace(active.policy, one.case, one.plan), "fresh_look": fresh}

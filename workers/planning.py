@@ -48,12 +48,13 @@ class Merged:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan with what it was made of."""
+    """A plan with what it was made of; `before` is the order without its latest news."""
 
     plan: Plan
     case: Case
     version: int
     look_again: int
+    before: Order | None
 
 
 def merge_news(connection: Connection, news: Iterable[News], now: datetime) -> dict[str, Merged]:
@@ -98,8 +99,9 @@ def make_plans(
     around = services.surroundings(connection, active)
     cases = gather(connection, (merged.order for merged in found.values()), now, around, seen)
     return {
-        id_: Planned(plan(active.policy, case), case, found[id_].version, found[id_].look_again)
+        id_: Planned(plan(active.policy, case), case, merged.version, merged.look_again, merged.before)
         for id_, case in cases.items()
+        for merged in (found[id_],)
     }
 
 

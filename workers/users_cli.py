@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -45,21 +45,21 @@ def add(
     """
     password, now = _ask_password(), datetime.now(UTC)
     try:
-        with writing(_store()) as connection:
+        with writing_store() as connection:
             added = users.add(connection, name, password, role.value, now)
             if added:
-                note(connection, now, "cli", "add_user", name, role="admin", after={"role": role.value})
+                note(connection, now, whoever(), "add_user", name, role="admin", after={"role": role.value})
     except ValueError as poor:
-        _fail(str(poor))
+        fail(str(poor))
     if not added:
-        _fail(f"there is a user {name} already")
+        fail(f"there is a user {name} already")
     console.print(f"added {name}, {role.value}")
 
 
 @user_app.command("list")
 def list_users() -> None:
     """Show every user, and who may not come in."""
-    with reading(_store()) as connection:
+    with reading_store() as connection:
         found = users.everybody(connection)
     table = Table("name", "role", "since", "state")
     for user in found:
@@ -72,10 +72,10 @@ def list_users() -> None:
 def disable(name: Name) -> None:
     """Keep a user out, and end the sessions there are. `enable` takes it back."""
     now = datetime.now(UTC)
-    with writing(_store()) as connection:
+    with writing_store() as connection:
         found = users.disable(connection, name, now)
         if found:
-            note(connection, now, "cli", "disable_user", name, role="admin")
+            note(connection, now, whoever(), "disable_user", name, role="admin")
     _say(found, name, "is kept out")
 
 
@@ -83,10 +83,10 @@ def disable(name: Name) -> None:
 def enable(name: Name) -> None:
     """Let a user in again."""
     now = datetime.now(UTC)
-    with writing(_store()) as connection:
+    with writing_store() as connection:
         found = users.enable(connection, name)
         if found:
-            note(connection, now, "cli", "enable_user", name, role="admin")
+            note(connection, now, whoever(), "enable_user", name, role="admin")
     _say(found, name, "may come in")
 
 
@@ -95,12 +95,12 @@ def password(name: Name) -> None:
     """Give a user a new password. It ends the sessions there are, and any wait after wrong ones."""
     new, now = _ask_password(), datetime.now(UTC)
     try:
-        with writing(_store()) as connection:
+        with writing_store() as connection:
             found = users.set_password(connection, name, new)
             if found:
-                note(connection, now, "cli", "set_password", name, role="admin")
+                note(connection, now, whoever(), "set_password", name, role="admin")
     except ValueError as poor:
-        _fail(str(poor))
+        fail(str(poor))
     _say(found, name, "has a new password")
 
 
@@ -113,18 +113,5 @@ def _ask_password() -> str:
 
 def _say(found: bool, name: str, what: str) -> None:
     if not found:
-        _fail(f"there is no user {name}")
+        fail(f"there is no user {name}")
     console.print(f"{name} {what}")
-
-
-def _store() -> Engine:
-    try:
-        settings = load(StoreSettings)
-    except BadSettings as bad:
-        _fail(f"settings:\n{bad}")
-    return open_store(settings.database_url.get_secret_value())
-
-
-def _fail(message: str) -> NoReturn:
-    Console(stderr=True).print(message, style="red", highlight=False, markup=False)
-    raise typer.Exit(1)

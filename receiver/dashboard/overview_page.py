@@ -94,8 +94,8 @@ def show(visit: Visit) -> Response:
 
 
 def _steps(connection: Connection, desk: Desk, *, worker_seen: bool) -> list[Step]:
-    """What must be so before an order can be cancelled, in the order in which one gets there. Nothing once events
-    have come and rules are known: what goes wrong later is a problem, and told as one."""
+    """What must be so before an order can be cancelled, in the order in which one gets there. Nothing once
+    events have come and rules are known: what goes wrong later is a problem, and told as one."""
     delivered = delivery_reads.any_delivery(connection)
     policy = policies.active(connection)
     if delivered and policy is not None:

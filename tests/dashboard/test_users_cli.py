@@ -9,7 +9,7 @@ from typer.testing import CliRunner, Result
 
 from workers.store import users
 from workers.store.database import open_store, reading
-from workers.store.schema import metadata
+from workers.store.migrate import upgrade
 from workers.users_cli import user_app
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ def store(sqlite_url: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Engine]:
     monkeypatch.setenv("DATABASE_URL", sqlite_url)
     monkeypatch.setenv("REDIS_URL", "redis://127.0.0.1:1/0")
     engine = open_store(sqlite_url)
-    metadata.create_all(engine)
+    upgrade(engine)
     yield engine
     engine.dispose()
 

@@ -15,6 +15,7 @@ from workers.core.case import Case
 from workers.core.conditions import Condition, Negated, Patient
 from workers.core.guards import guards
 from workers.core.instants import Instants, Truth
+from workers.core.order import Appointment, Order
 from workers.core.plan import Plan, RulePlan, Verdict, exempts, hours, psc_permits, settled
 from workers.core.policy import Act, Mode, Policy, Rule
 
@@ -150,6 +151,33 @@ def _since(case: Case) -> datetime | None:
 
 def _tells_a_birthday(condition: Condition) -> bool:
     return any(isinstance(part, Patient) and part.age_below is not None for part in condition.walk())
+
+
+# --- what a look changed -----------------------------------------------------------------------------------
+
+
+def changes(before: Order, after: Order) -> Json | None:
+    """What is new about an order, as `before` and `after` of whatever differs; None when nothing does."""
+    old, new = _picture(before), _picture(after)
+    differing = [key for key, value in new.items() if value != old[key]]
+    if not differing:
+        return None
+    return {name: {key: of[key] for key in differing} for name, of in (("before", old), ("after", new))}
+
+
+def _picture(order: Order) -> Json:
+    last, slot = order.last, order.appointment
+    booked = slot if isinstance(slot, Appointment) else None
+    return {
+        "method": order.method,
+        "status": last.status.name if last else None,
+        "status_at": _text(last.at) if last else None,
+        "events": len(order.history.events),
+        "appointment": slot.status if isinstance(slot, Appointment) else slot.value,
+        "appointment_start": _text(booked.start) if booked else None,
+        "activate_by": order.facts.activate_by.isoformat() if order.facts.activate_by else None,
+        "outbound_tracking": order.facts.outbound_tracking,
+    }
 
 
 # --- what stands against a rule ----------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     RowMapping,
+    case,
     cast,
     extract,
     func,
@@ -19,12 +20,13 @@ from sqlalchemy import (
 )
 
 from workers.store.database import EPOCH, MICROSECOND
+from workers.store.limits import OPEN_ORDERS
 from workers.store.schema import decisions, deliveries, figures, orders
 
 Rows = Sequence[RowMapping]
 
 LAG_OF = 1_000  # the newest finished deliveries; more would tell the same
-SECOND = timedelta(seconds=1)
+SECOND, DAY, WEEK = timedelta(seconds=1), timedelta(days=1), timedelta(days=7)
 
 
 def received(connection: Connection, since: datetime, every: timedelta) -> dict[datetime, int]:
@@ -107,6 +109,78 @@ def endings(connection: Connection, since: datetime) -> Endings:
         partial=total("partial"),
         under_way=total("acting"),
     )
+
+
+# --- by rule -----------------------------------------------------------------------------------------------
+
+FIRED = ("cancel", "review", "held", "shadow")  # verdicts that say: the rule was due and would act
+
+
+@dataclass(frozen=True, slots=True)
+class Firings:
+    """What one rule did in a span of time."""
+
+    matched: int = 0
+    cancelled: int = 0
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RuleRecord:
+    """`last_at`: when it fired last within the week."""
+
+    day: Firings
+    week: Firings
+    last_at: datetime
+
+
+def records(connection: Connection, now: datetime) -> dict[str, RuleRecord]:
+    """By rule, those that fired within the week."""
+    recent = case((decisions.c.at > now - DAY, 1), else_=0)
+    query = (
+        select(
+            decisions.c.rule,
+            decisions.c.state,
+            func.count().label("week"),
+            func.sum(recent).label("day"),
+            func.max(decisions.c.at, type_=decisions.c.at.type).label("last_at"),
+        )
+        .where(decisions.c.at > now - WEEK, decisions.c.rule.is_not(None), decisions.c.verdict.in_(FIRED))
+        .group_by(decisions.c.rule, decisions.c.state)
+    )
+    by_rule: dict[str, list[RowMapping]] = {}
+    for row in connection.execute(query).mappings():
+        by_rule.setdefault(row["rule"], []).append(row)
+    return {
+        rule: RuleRecord(_firings(rows, "day"), _firings(rows, "week"), max(row["last_at"] for row in rows))
+        for rule, rows in by_rule.items()
+    }
+
+
+def _firings(rows: Rows, span: str) -> Firings:
+    def total(*states: str) -> int:
+        return sum(int(row[span]) for row in rows if not states or row["state"] in states)
+
+    return Firings(total(), total("confirmed"), total("failed", "refused", "partial"))
+
+
+def coming_by_rule(connection: Connection) -> dict[str, int]:
+    """How many orders each rule will cancel, if nothing new happens."""
+    query = (
+        select(orders.c.outlook_rule, func.count())
+        .where(orders.c.outlook == "will_cancel", orders.c.outlook_rule.is_not(None))
+        .group_by(orders.c.outlook_rule)
+    )
+    return {rule: count for rule, count in connection.execute(query)}
+
+
+def opened(connection: Connection, day_began: datetime) -> int | None:
+    """How many orders were open when the day began; None when nobody has had to know yet."""
+    kept = select(figures.c.value).where(figures.c.minute == day_began, figures.c.series == OPEN_ORDERS)
+    return connection.execute(kept).scalar_one_or_none()
+
+
+# --- spans of time -----------------------------------------------------------------------------------------
 
 
 def _bucket(connection: Connection, column: ColumnElement[datetime], every: timedelta) -> ColumnElement[int]:

@@ -92,7 +92,7 @@
     g: () => { afterG = Date.now(); },
   };
   document.addEventListener("keydown", (event) => {
-    const busy = event.target.closest?.("input, select, textarea, [contenteditable], dialog");
+    const busy = event.target.closest?.("input:not([type=checkbox]), select, textarea, [contenteditable], dialog");
     if (busy || event.ctrlKey || event.metaKey || event.altKey) return;
     if (Date.now() - afterG < 1500) {
       afterG = 0;
