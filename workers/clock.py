@@ -90,7 +90,10 @@ class Clock:
         self._policy_seen = seen
         if seen == self._policy_read or (before is not None and seen != before):
             return
-        match load_policy(path, self.settings.kept_facts):
+        read = load_policy(path, self.settings.kept_facts)
+        if _stamp(path) != seen:
+            return
+        match read:
             case Mistakes() as mistakes:
                 log.error("the policy was not loaded; the one before stays", problems=in_brief(mistakes))
                 with writing(self.store) as connection:

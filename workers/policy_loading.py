@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from workers.core.policy import Mode, Policy
 from workers.policy_file import Loaded, Mistakes
-from workers.store import policies
+from workers.store import policies, renaming
 from workers.store.policies import Generation
 
 ACTING = {Mode.REVIEW, Mode.ENFORCE}
@@ -17,10 +17,14 @@ ACTING = {Mode.REVIEW, Mode.ENFORCE}
 
 def accept(connection: Connection, loaded: Loaded, source: str, now: datetime) -> Generation:
     """Makes a policy the active one. The same text again changes nothing."""
+    policies.forget_refused(connection, now)
     before = policies.active(connection)
     if before is not None and before.hash == loaded.hash:
         return before
     known = policies.modes(connection)
+    for rule in loaded.policy.rules:
+        if rule.renamed_from in known and rule.name not in known:
+            renaming.rename(connection, rule.renamed_from, rule.name)
     policies.set_modes(connection, live_since(loaded.policy, known, now))
     return policies.activate(connection, loaded.hash, source, loaded.text, now)
 

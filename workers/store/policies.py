@@ -35,12 +35,8 @@ def active(connection: Connection, *, lock: bool = False) -> Generation | None:
 
 
 def activate(connection: Connection, hash_: str, source: str, text: str, now: datetime) -> Generation:
-    """Makes this text the active generation; the same text again stays the same generation."""
-    current = active(connection)
-    if current is not None and current.hash == hash_:
-        return current
+    """Makes this text the active generation."""
     connection.execute(update(policies).where(policies.c.active).values(active=False))
-    connection.execute(update(controls).where(controls.c.name == REFUSED).values(state="off", at=now))
     number = connection.execute(
         insert(policies)
         .values(hash=hash_, source=source, text=text, loaded_at=now, active=True)
@@ -61,6 +57,12 @@ def set_modes(connection: Connection, modes: Mapping[str, tuple[str, datetime | 
     if modes:
         rows = [{"name": name, "mode": mode, "live_since": since} for name, (mode, since) in modes.items()]
         connection.execute(insert(rules), rows)
+
+
+def forget_refused(connection: Connection, now: datetime) -> None:
+    """The policy file is good again."""
+    refused = controls.c.name == REFUSED, controls.c.state == "on"
+    connection.execute(update(controls).where(*refused).values(state="off", at=now))
 
 
 def note_refused(connection: Connection, problems: str, now: datetime) -> None:
