@@ -15,8 +15,12 @@ FROM_THE_ENGINE = {
     "receiver/main.py": {"workers.broker", "workers.configuration", "workers.logs"},
     "receiver/settings.py": {"workers.configuration"},
     # shows the rules, why an order is left alone, what waits in the queues, and which version runs;
-    # says what operators want done
+    # says what operators want done, and what a draft of the rules would change
     "receiver/dashboard": {
+        "workers.limit_gauges",
+        "workers.limiting",
+        "workers.policy_lint",
+        "workers.whatif",
         "workers.operating",
         "workers.services",
         "workers.policy_file",
@@ -25,6 +29,7 @@ FROM_THE_ENGINE = {
         "workers.version",
     },
     "receiver/dashboard/settings.py": {"workers.configuration"},  # what the settings of all processes share
+    "receiver/dashboard/system_page.py": {"workers.configuration"},  # what they are called
     "receiver/dashboard/main.py": {"workers.broker", "workers.configuration", "workers.logs"},  # as main.py
 }
 

@@ -27,7 +27,7 @@ from workers.messages import Act, EvaluateOrders
 from workers.planning import News, merge_news, replan
 from workers.reasons import NoSuchReason, NotTold
 from workers.services import Active, Services
-from workers.store import controls, decisions, ledger, orders
+from workers.store import controls, decisions, ledger, orders, outbox
 from workers.store.cases import gather
 from workers.store.database import store_time, writing
 
@@ -375,7 +375,7 @@ def _tell(connection: Connection, action: Action, word: str, key: str, reason: s
         "outcome": word,
         "reason": reason,
     }
-    decisions.notify(connection, key, f"autocancel.{word}", action.order_id, body, now)
+    outbox.notify(connection, key, f"autocancel.{word}", action.order_id, body, now)
 
 
 def _wait(services: Services, action: Action, blind: NotSeen) -> None:

@@ -19,7 +19,7 @@ from workers.looking import Looked, NotSeen, look, prepaid
 from workers.messages import Act
 from workers.planning import News, Planned, as_merged, make_plans, merge_news, put_off, replan
 from workers.services import Active, Services
-from workers.store import controls, decisions, ledger, limits, orders
+from workers.store import controls, decisions, ledger, limits, orders, outbox
 from workers.store.database import store_time, writing
 from workers.store.decisions import Decision
 from workers.store.failures import Failure, record_failure
@@ -208,9 +208,7 @@ def _switches(active: Active) -> list[str]:
 def _send_notices(connection: Connection, one: Planned) -> None:
     for notice in one.plan.notices:
         body = {"order_id": one.plan.order_id, "key": notice.key, "due_at": notice.due_at.isoformat()}
-        decisions.notify(
-            connection, notice.key, "autocancel.scheduled", one.plan.order_id, body, one.plan.now
-        )
+        outbox.notify(connection, notice.key, outbox.SCHEDULED, one.plan.order_id, body, one.plan.now)
 
 
 def _record(

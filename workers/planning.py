@@ -3,7 +3,7 @@ caller's transaction."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -121,12 +121,21 @@ def _ahead(active: Active | None, one: Planned) -> orders.Ahead:
 def put_off(
     connection: Connection, active: Active, one: Planned, word: str, next_at: datetime | None = None
 ) -> None:
-    """Nothing can be done now: look again at `next_at`, or ever later while nothing changes."""
-    at = next_at or look_again(one.plan.now, one.look_again)
+    """Nothing can be done now: look again at `next_at`, or ever later while nothing changes, though not later
+    than something is sure to be due."""
+    at = next_at or min([look_again(one.plan.now, one.look_again), *_surely_ahead(one.plan)])
     rule = one.plan.due[0].rule.name if one.plan.due else None
     saying = Outlook(word, at, rule, at)
     ahead = orders.Ahead(one.version, active.number, saying, one.look_again + 1)
     orders.plan_ahead(connection, {one.plan.order_id: ahead})
+
+
+def _surely_ahead(plan: Plan) -> Iterator[datetime]:
+    for rule in plan.rules:
+        if rule.acts and rule.first is not None and rule.first > plan.now:
+            yield rule.first
+        if rule.notice is not None and rule.notice.send_at > plan.now:
+            yield rule.notice.send_at
 
 
 def replan(

@@ -24,7 +24,7 @@ def accept(connection: Connection, loaded: Loaded, source: str, now: datetime) -
     known = policies.modes(connection)
     for rule in loaded.policy.rules:
         if rule.renamed_from in known and rule.name not in known:
-            renaming.rename(connection, rule.renamed_from, rule.name)
+            renaming.rename(connection, rule.renamed_from, rule.name, now)
     policies.set_modes(connection, live_since(loaded.policy, known, now))
     return policies.activate(connection, loaded.hash, source, loaded.text, now)
 

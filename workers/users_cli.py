@@ -10,12 +10,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.table import Table
-from sqlalchemy import Engine
 
-from workers.configuration import BadSettings, StoreSettings, load
+from workers.command import fail, reading_store, whoever, writing_store
 from workers.store import users
 from workers.store.audit import note
-from workers.store.database import open_store, reading, writing
 
 user_app = typer.Typer(no_args_is_help=True, help="The dashboard's users.")
 console = Console()

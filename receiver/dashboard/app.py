@@ -30,8 +30,8 @@ from receiver.dashboard.security import SAFE, Guard
 from receiver.dashboard.shell import shell_page
 from receiver.dashboard.visit import NOTICE_COOKIE, Visit
 from workers.queues import QueueUnreachable
+from workers.store.database import TROUBLE
 from workers.store.users import may
-from workers.store.watch import StoreUnreachable
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ class Dashboard:
             return await run_in_threadpool(work)
         except HTTPException as error:
             return self.on_http_error(request, error)
-        except StoreUnreachable:
+        except TROUBLE:
             log.warning("the store does not answer", exc_info=True)
             return self.error(request, 503, "The database does not answer. Nothing is lost; try again soon.")
         except QueueUnreachable:
@@ -161,7 +161,7 @@ class Dashboard:
             """`otherwise`: what is assumed while the store cannot tell."""
             try:
                 return self.door.session(request, self.desk.now(), somebody_acts=False) is not None
-            except StoreUnreachable:
+            except TROUBLE:
                 return otherwise
 
         if not await run_in_threadpool(is_signed_in, otherwise=False):

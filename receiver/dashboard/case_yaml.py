@@ -82,4 +82,4 @@ def _labels(case: Case, scope: str) -> list[str]:
 
 
 def _text(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return at.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -151,7 +151,11 @@ CONSEQUENCES = {
     ),
     "decline": ("It is not cancelled for this reason. Something new about the order may bring it up again.",),
 }
-WALK_IN_SLOT = "Cancelling a walk-in order does not cancel its appointment, unless the rule says so."
+HINTS = {
+    "walk_in_test": "Cancelling a walk-in order leaves its appointment alone, unless the rule says so.",
+    "at_home_phlebotomy": "A home visit is refunded in full only when cancelled more than 24 hours ahead.",
+    "testkit": "Kits ordered before 13:00 Eastern usually ship the same business day: it may be too late.",
+}
 
 
 def ask_answer(visit: Visit) -> Response:
@@ -159,7 +163,7 @@ def ask_answer(visit: Visit) -> Response:
     with visit.desk.reading() as connection:
         row = _row(visit, connection)
         order = reads.order_row(connection, row["order_id"])
-    walk_in = answer == "approve" and order is not None and order["method"] == "walk_in_test"
+    hint = HINTS.get(order["method"], "") if order and answer == "approve" else ""
     return visit.render(
         "confirm.html",
         title=TITLES[answer],
@@ -170,7 +174,7 @@ def ask_answer(visit: Visit) -> Response:
             ("Rule", row["rule"] or "–"),
             ("Asks for", (row["action"] or "–").replace("_", " ")),
         ],
-        what=(*CONSEQUENCES[answer], *((WALK_IN_SLOT,) if walk_in else ())),
+        what=(*CONSEQUENCES[answer], *((hint,) if hint else ())),
         button=answer.capitalize(),
         danger=answer == "approve",
         ask_reason=True,

@@ -49,7 +49,7 @@ class Desk:
         return self._queue_states.look(now)
 
     def shell(self, now: datetime) -> Shell:
-        """Raises StoreUnreachable."""
+        """Raises the store's TROUBLE."""
         seen = self._shell.look(now).value
         assert seen is not None
         return seen

@@ -97,11 +97,9 @@ class Story:
             again = bool(begins) and begins[-1].status.name == name
             if not again or (self.map is not None and (name, name) in self.map.ways):
                 begins.append(event)
-        ends = [event.at for event in begins[1:]]
-        return tuple(
-            Stay(event, number, left_at)
-            for number, (event, left_at) in enumerate(zip(begins, [*ends, None], strict=True), 1)
-        )
+        ends = (*(event.at for event in begins[1:]), None)
+        pairs = enumerate(zip(begins, ends, strict=False), 1)
+        return tuple(Stay(event, number, left_at) for number, (event, left_at) in pairs)
 
     @property
     def moves(self) -> tuple[Move, ...]:
@@ -284,7 +282,7 @@ def draw(story: Story) -> Drawing | None:
     return Drawing(
         title=story.map.title,
         width=right,
-        height=grid.bottom + (HEIGHT + 46 if grid.strangers else MARGIN),
+        height=grid.bottom + (HEIGHT + 56 if grid.strangers else MARGIN),
         bottom=grid.bottom,
         bands=tuple(_bands(story.map, grid)),
         boxes=tuple(boxes.values()),
@@ -462,7 +460,7 @@ class _Grid:
         lowest = max(self._y(place) + self._height(place) for place in map_.places.values())
         self.bottom = max(self.under, lowest) + MARGIN
         placed = [(place, self._y(place)) for place in map_.places.values()]
-        placed += [(place, self.bottom + 32) for place in strangers]
+        placed += [(place, self.bottom + 42) for place in strangers]
         self.boxes = {
             place.name: Box(place, State.REACHABLE, self.left(place.column), y, self._height(place))
             for place, y in placed

@@ -14,7 +14,7 @@ from starlette.concurrency import run_in_threadpool
 
 from receiver.dashboard.desk import Desk
 from receiver.dashboard.page import Mark
-from workers.store.watch import StoreUnreachable
+from workers.store.database import TROUBLE
 
 log = logging.getLogger(__name__)
 
@@ -111,7 +111,7 @@ class Hub:
             watched = frozenset().union(*(stream.topics for stream in self._streams))
             try:
                 marks = await run_in_threadpool(self._look_at, watched)
-            except StoreUnreachable:
+            except TROUBLE:
                 log.warning("the store does not answer; nothing is live", exc_info=True)
                 continue
             changed = {topic for topic, mark in marks.items() if seen.get(topic, mark) != mark}

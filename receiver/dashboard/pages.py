@@ -40,6 +40,7 @@ from receiver.dashboard import (
     orders_page,
     overview_page,
     queues_page,
+    rules_page,
     system_page,
 )
 from receiver.dashboard.page import Page
@@ -51,6 +52,7 @@ PAGES: tuple[Page, ...] = (
     events_page.PAGE,
     queues_page.PAGE,
     dead_letters_page.PAGE,
+    rules_page.PAGE,
     audit_page.PAGE,
     system_page.PAGE,
 )

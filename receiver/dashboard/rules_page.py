@@ -1,6 +1,7 @@
 """Rules: the policy in force, what each rule does and will do, the switches, and a draft tried out.
 
-Nothing here edits a policy: the file on disk is the only source, and a deployment would overwrite anything else.
+Nothing here edits a policy: the file on disk is the only source; whatever else was said, the next deployment
+would overwrite.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ from starlette.responses import Response
 
 from receiver.dashboard.desk import Desk
 from receiver.dashboard.drafts import MOST_ORDERS, compare
-from receiver.dashboard.order_page import POLICY, read_policy
 from receiver.dashboard.orders_page import METHODS
 from receiver.dashboard.page import Address, Page
 from receiver.dashboard.visit import Visit, not_found
@@ -28,7 +28,7 @@ from workers.limiting import rule_limit
 from workers.operating import Said
 from workers.policy_file import Mistake, Mistakes, locate, parse_policy
 from workers.policy_lint import lint
-from workers.services import Active
+from workers.services import Active, ActivePolicy, PolicyNotUnderstood
 from workers.store import controls, overview_reads, policies
 from workers.store.database import store_time
 from workers.store.overview_reads import RuleRecord
@@ -56,7 +56,7 @@ class RuleLine:
 def show(visit: Visit) -> Response:
     with visit.desk.reading() as connection:
         generation = policies.active(connection)
-        active = read_policy(connection)
+        active = _in_force(connection)
         switches = controls.all_raised(connection)
         ceilings = gauges(connection, active, visit.now) if active else {}
         lines = _lines(connection, active, switches, ceilings, visit.now) if active else []
@@ -82,6 +82,14 @@ def show_text(visit: Visit) -> Response:
     if generation is None:
         raise not_found("policy in force")
     return visit.render("policy_text.html", generation=generation)
+
+
+def _in_force(connection: Connection) -> Active | None:
+    """None before the first policy, or when another version of this program accepted it."""
+    try:
+        return ActivePolicy().read(connection)
+    except PolicyNotUnderstood:
+        return None
 
 
 def _lines(
@@ -113,8 +121,8 @@ def _lines(
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One way to turn a switch. `do` gets the connection, the rule's name and who says so, and tells what came
-    of it. `word`: to be typed, for what concerns everything."""
+    """One way to turn a switch. `do` gets the connection, the rule's name and who says so, and tells what
+    came of it. `word`: to be typed, for what concerns everything."""
 
     title: str
     button: str
@@ -140,7 +148,7 @@ def _pause(connection: Connection, rule: str, said: Said) -> str:
 
 
 def _resume(connection: Connection, rule: str, said: Said) -> str:
-    gone_on = operating.resume(connection, POLICY, rule or None, said)
+    gone_on = operating.resume(connection, ActivePolicy(), rule or None, said)
     if gone_on is None:
         raise not_found("rule of that name in the policy in force")
     return f"{rule or 'The limits'} resumed; {gone_on} held decisions go on."
@@ -214,7 +222,7 @@ def _rule(visit: Visit) -> str:
     name = str(visit.path.get("rule", ""))
     if name:
         with visit.desk.reading() as connection:
-            active = read_policy(connection)
+            active = _in_force(connection)
         if active is None or active.policy.rule(name) is None:
             raise not_found("rule of that name in the policy in force")
     return name
@@ -237,7 +245,7 @@ def try_draft(visit: Visit) -> Response:
     if isinstance(parsed, Mistakes):
         return _draft(visit, text, mistakes=parsed.items)
     with visit.desk.reading() as connection:
-        active = read_policy(connection)
+        active = _in_force(connection)
         found = compare(connection, active.policy if active else None, parsed, visit.now)
     return _draft(visit, text, comparison=found, warnings=locate(text, lint(parsed)))
 

@@ -163,7 +163,8 @@ def test_an_acknowledged_failure_can_still_be_replayed(dashboard: Dashboard) -> 
 def test_a_replay_that_fails_again_is_counted(dashboard: Dashboard) -> None:
     for number in range(2):
         order = f"order-{number}"
-        a_failure(dashboard, state="replayed", message_id=None, order_id=order, args={"ids": [order]})
+        settled = {"state": "replayed", "resolved_at": dashboard.clock()}
+        a_failure(dashboard, **settled, message_id=None, order_id=order, args={"ids": [order]})
     a_failure(dashboard, message_id="m9", args={"ids": ["order-0"]}, order_id="order-0")
     page = dashboard.sign_in().get("/dead-letters/cause?cause=evaluate+KeyError+somewhere").text
     assert "Replayed 2: 1 failed again, 1 did not." in page

@@ -48,7 +48,7 @@ def test_a_queue_shows_what_waits_and_who_works(dashboard: Dashboard) -> None:
         publish(dashboard.broker, ProjectDeliveries([1, 2]))
     row = row_of(dashboard.sign_in().get("/queues").text, "events")
     assert '<a class="count " href="/queues/events">3</a>' in row
-    assert "oldest <time" in row
+    assert "the oldest </span><time" in row
     assert "1 of 8 threads run" in row
     assert "Running" in row
 

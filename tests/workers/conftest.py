@@ -119,6 +119,11 @@ class World:
             else:
                 self.run(message)
 
+    def let_go(self) -> None:
+        """What `decide` kept back is on the queue now."""
+        self.queue.extend(self.waiting)
+        self.waiting.clear()
+
     def next_message(self) -> Message | None:
         """What a free worker would get now; the clock is asked when the queue is empty."""
         with self.lock:

@@ -98,7 +98,7 @@ def test_when_the_keeper_is_cancelled_between_decision_and_call_the_other_one_li
     world.decide()
     assert [action["state"] for action in world.actions(other)] == ["planned"]
     world.sandbox.event(keeper, "cancelled", quiet=True)
-    world.queue.extend(world.waiting)
+    world.let_go()
     world.drain()
     assert alive(world, [keeper, other]) == [other]
     assert world.posts(other) == 0
@@ -126,7 +126,7 @@ def test_an_order_that_nobody_looked_at_just_now_does_not_count(world: World) ->
     project(world)
     for kit in (best, second):
         world.sandbox.event(kit, "cancelled", quiet=True)
-    world.queue.extend(world.waiting)
+    world.let_go()
     world.drain()
     assert alive(world, [best, second, third]) == [third]
 
@@ -143,7 +143,7 @@ def test_an_order_that_is_about_to_be_cancelled_itself_keeps_no_other_from_livin
     world.decide()
     world.deliver(other)
     world.decide()
-    world.queue.extend(world.waiting)
+    world.let_go()
     world.drain()
     assert alive(world, [keeper, other]) == [other]
 

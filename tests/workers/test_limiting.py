@@ -197,7 +197,7 @@ def test_a_limit_is_counted_in_orders_not_in_decisions(world: World) -> None:
     (kit,) = kits(world, 1)
     world.decide()
     world.say(lambda c: controls.hold(c, kit, actor="us", reason="wait", now=datetime.now(UTC)))
-    world.queue.extend(world.waiting)
+    world.let_go()
     world.drain()
     world.say(lambda c: controls.release(c, kit, actor="us", reason="", now=datetime.now(UTC)))
     world.drain()

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from workers.core.case import CLOCK_TOLERANCE, Case
 from workers.core.instants import Instants, Spans
@@ -172,10 +172,13 @@ def _slot(kind: str) -> Answer:
 
 
 def _starts_later(_policy: Policy, _rule: Rule, case: Case) -> Instants:
-    found = case.appointment_or_none
-    if found is None:
-        return Instants.never()
-    return Instants.known(Spans.until(found.start)) if found.start else Instants.unknown()
+    match case.order.appointment:
+        case NoAppointment.NONE:
+            return Instants.never()
+        case Appointment(start=datetime() as start):
+            return Instants.known(Spans.until(start))
+        case _:
+            return Instants.unknown()
 
 
 REFUND = Guard("refund", "a home visit still refunded in full", _refundable)

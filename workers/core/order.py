@@ -191,7 +191,7 @@ class Order:
         news = [event for event in self.history.events if event.status.name in APPOINTMENT_NAMES]
         told = news[-1] if news else None
         if not self.appointments:
-            return NoAppointment.NONE if told is None else NoAppointment.UNKNOWN
+            return NoAppointment.NONE if told is None or self._is_over(told) else NoAppointment.UNKNOWN
         newest = max(self.appointments, key=lambda a: (a.booked_at or a.changed_at, a.newness))
         if not newest.known:
             return NoAppointment.UNKNOWN
@@ -200,6 +200,11 @@ class Order:
         if told is not None and told.at > newest.changed_at and not _agrees(told.status.name, newest.status):
             return NoAppointment.UNKNOWN
         return newest
+
+    def _is_over(self, told: Event) -> bool:
+        """Whether Junction's showing no appointment is explained by this newest event about one."""
+        missing = self.appointment_missing
+        return told.status.name == "appointment_cancelled" and missing is not None and missing >= told.at
 
     def _gone(self, newest: Appointment, told: Event | None) -> Appointment | NoAppointment:
         """Junction no longer shows the appointment: because it is over, or for a reason we do not know."""

@@ -13,6 +13,7 @@ from workers.core.calendar import Calendar
 from workers.core.case import Case, Scope, Sibling, Signal
 from workers.core.order import Order
 from workers.core.status import Method, entry
+from workers.store.outbox import SCHEDULED
 from workers.store.schema import LIVE_STATES, actions, decisions, holds, labels, orders, outbox, signals
 
 
@@ -160,7 +161,7 @@ def _siblings(
 
 def _notices(connection: Connection, ids: list[str]) -> dict[str, dict[str, datetime | None]]:
     query = select(outbox.c.order_id, outbox.c.key, outbox.c.delivered_at).where(
-        outbox.c.order_id.in_(ids), outbox.c.type == "autocancel.scheduled"
+        outbox.c.order_id.in_(ids), outbox.c.type == SCHEDULED
     )
     found: dict[str, dict[str, datetime | None]] = defaultdict(dict)
     for order_id, key, delivered_at in connection.execute(query):

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from workers.store.dialects import insert_or_ignore
-from workers.store.schema import decisions, outbox
+from workers.store.schema import decisions
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +96,3 @@ def open_ones(connection: Connection, order_ids: Iterable[str]) -> list[RowMappi
         decisions.c.order_id.in_(sorted(set(order_ids))), decisions.c.state == "open"
     )
     return list(connection.execute(query).mappings())
-
-
-def notify(
-    connection: Connection, key: str, type_: str, order_id: str | None, body: Mapping[str, Any], now: datetime
-) -> None:
-    """Writes down what the platform shall be told; the same key again is the same news."""
-    row = {"key": key, "type": type_, "order_id": order_id, "body": dict(body), "created_at": now}
-    connection.execute(insert_or_ignore(connection, outbox), [row])

@@ -173,21 +173,28 @@ def versions_of_group(connection: Connection, fingerprint: str) -> tuple[str, ..
 
 
 def failed_again(connection: Connection, fingerprint: str) -> int:
-    """How many of a group's replayed messages have failed once more since.
+    """How many of a group's replayed failures have happened once more since.
 
-    A message that was gone from Redis was replayed as a new one about the same rows.
+    A message that was gone from Redis was replayed as a new one, so a message nobody replayed by its id is
+    taken for the replay of whatever carried the same.
     """
-    later = failures.alias()
+    later, known = failures.alias(), failures.alias()
+    is_new = (
+        ~select(known.c.id).where(known.c.message_id == later.c.message_id, known.c.id < later.c.id).exists()
+    )
+    carries_the_same = and_(
+        later.c.fingerprint == failures.c.fingerprint,
+        later.c.args == failures.c.args,
+        later.c.at > failures.c.resolved_at,
+        is_new,
+    )
     query = select(func.count()).where(
         failures.c.state == "replayed",
         failures.c.fingerprint == fingerprint,
         select(later.c.id)
         .where(
             later.c.id > failures.c.id,
-            or_(
-                later.c.message_id == failures.c.message_id,
-                and_(later.c.fingerprint == failures.c.fingerprint, later.c.args == failures.c.args),
-            ),
+            or_(later.c.message_id == failures.c.message_id, carries_the_same),
         )
         .exists(),
     )

@@ -73,5 +73,9 @@ def let_go(connection: Connection, rule: str | None, most: int, actor: str, now:
         .values(state="resumed", key=None, resolved_by=actor, resolved_at=now)
     )
     order_ids = [row.order_id for row in chosen]
-    connection.execute(update(orders).where(orders.c.id.in_(order_ids)).values(next_at=now, woken_until=None))
+    connection.execute(
+        update(orders)
+        .where(orders.c.id.in_(order_ids))
+        .values(next_at=now, woken_until=None, said_at=now)  # it was the limit that made them late
+    )
     return order_ids

@@ -238,11 +238,13 @@ def _stale(generation: int) -> tuple[ColumnElement[bool], ...]:
 
 
 def wake_stopped(connection: Connection, now: datetime) -> None:
-    """What was put off because of a stop or a pause is looked at now, and counts as due until then. One that
-    somebody works on just now sees the switch by itself."""
+    """What was put off because of a stop or a pause is looked at now, counts as due until then, and as due
+    since now: nobody could act before. One that somebody works on just now sees the switch by itself."""
     stopped = select(orders.c.id).where(orders.c.outlook == "stopped").with_for_update(skip_locked=True)
     connection.execute(
-        update(orders).where(orders.c.id.in_(stopped)).values(next_at=now, woken_until=None, outlook_at=now)
+        update(orders)
+        .where(orders.c.id.in_(stopped))
+        .values(next_at=now, woken_until=None, outlook_at=now, said_at=now)
     )
 
 

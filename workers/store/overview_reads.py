@@ -167,11 +167,11 @@ def _firings(rows: Rows, span: str) -> Firings:
 def coming_by_rule(connection: Connection) -> dict[str, int]:
     """How many orders each rule will cancel, if nothing new happens."""
     query = (
-        select(orders.c.outlook_rule, func.count())
+        select(orders.c.outlook_rule, func.count().label("coming"))
         .where(orders.c.outlook == "will_cancel", orders.c.outlook_rule.is_not(None))
         .group_by(orders.c.outlook_rule)
     )
-    return {rule: count for rule, count in connection.execute(query)}
+    return {row.outlook_rule: row.coming for row in connection.execute(query)}
 
 
 def opened(connection: Connection, day_began: datetime) -> int | None:

@@ -6,14 +6,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, func, select
-from sqlalchemy.exc import InterfaceError, OperationalError
-from sqlalchemy.exc import TimeoutError as NoConnectionFree
 
 from workers.store.failures import UNSETTLED
 from workers.store.schema import decisions, deliveries, failures, figures, rejections
-
-# What is raised when the database does not answer; other errors are our own mistakes.
-StoreUnreachable = (OperationalError, InterfaceError, NoConnectionFree)
 
 RECENT = timedelta(minutes=10)
 BAD_SIGNATURE = ("signature_wrong", "signature_unsupported", "secret_expired")
