@@ -60,6 +60,7 @@ def order(dashboard: Any, order_id: str, waiting_hours: float, **fields: Any) ->
         "open": True,
         "facts": {
             "methods": ["testkit"],
+            "team_id": "a-team",
             "zones": [],
             **dict.fromkeys(("created_at", "updated_at", "observed_at"), at.isoformat()),
         },

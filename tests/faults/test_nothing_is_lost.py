@@ -124,6 +124,36 @@ def test_a_poison_event_is_set_aside_and_the_rest_flows_on(tmp_path: Path) -> No
         assert differences(running, in_order([payload for _, payload in told])) == []
 
 
+@pytest.mark.timeout(300)
+def test_pushes_that_get_lost_cost_time_and_nothing_else(tmp_path: Path) -> None:
+    """One push in ten never reaches the queue, whoever makes it."""
+    careless = {"PYTHONPATH": f"{tmp_path / 'careless'}:{ROOT}"}
+    (tmp_path / "careless").mkdir()
+    (tmp_path / "careless" / "sitecustomize.py").write_text(CARELESS.format(log=tmp_path / "dropped"))
+    with house(tmp_path / "house", **careless) as running:
+        sender = Sender(running.url)
+        for thread in send_all(sender, histories(random.Random(5), 150)):
+            thread.join()
+        took = settle(running, sender)
+        dropped = (tmp_path / "dropped").read_text().count("x")
+        assert dropped > 0
+        print(f"{len(sender.acked)} acked, {dropped} pushes dropped, settled after {took:.1f} s")
+
+
+# Loses one push in ten, and leaves a mark for it.
+CARELESS = """
+import random
+from workers import messages
+_publish = messages.publish
+def careless(broker, message):
+    if random.random() < 0.1:
+        with open("{log}", "a") as log:
+            log.write("x")
+        return "lost"
+    return _publish(broker, message)
+messages.publish = careless
+"""
+
 # Makes any process of ours die while it projects the order called `poison`.
 POISON = """
 import os, sys
