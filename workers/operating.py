@@ -103,8 +103,9 @@ def resume(connection: Connection, policy: ActivePolicy, rule: str | None, said:
     if rule is not None:
         name = controls.rule_control(rule)
         controls.switch(connection, name, on=False, actor=said.actor, reason=said.reason, now=said.now)
+    gone_on = limiting.resume(connection, active, found, said.actor, said.reason, said.now)
     orders.wake_stopped(connection, said.now)
-    return limiting.resume(connection, active, found, said.actor, said.reason, said.now)
+    return gone_on
 
 
 def _locked(connection: Connection, decision_id: int) -> RowMapping | None:

@@ -24,6 +24,7 @@ from workers.store.delivery_reads import Count, DeliveryFilter, Found, What
 log = logging.getLogger(__name__)
 
 ROWS = 50
+MINUTES_LISTED = 20
 BIGGEST_ID = 2**63 - 1
 SECOND, MINUTE, HOUR, DAY = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
 
@@ -150,7 +151,7 @@ def show_rejected(visit: Visit) -> Response:
         newest=sorted(
             ((minute, one.reason, count) for one in rejected for minute, count in one.minutes.items()),
             reverse=True,
-        )[:ROWS],
+        )[:MINUTES_LISTED],
         reasons=REASONS,
     )
 

@@ -24,6 +24,7 @@ from workers.store.watch import figures_between
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 LISTED = 8
+CLOSING = 6
 REFRESHED_EVERY = timedelta(seconds=10)  # all of it is counted anew each time
 
 # What the chart of work done may span: its label, and the length of one of its bars.
@@ -83,7 +84,7 @@ def show(visit: Visit) -> Response:
             span=span,
             ranges=RANGES,
             chart=_chart(connection, span, now),
-            closing=overview_reads.closing_soon(connection, LISTED),
+            closing=overview_reads.closing_soon(connection, CLOSING),
             methods=METHODS,
             decisions=reads.list_decisions(connection, limit=LISTED),
             waiting=reads.list_decisions(connection, DecisionFilter(states=("open",)), limit=LISTED),

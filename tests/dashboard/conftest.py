@@ -148,7 +148,7 @@ def open_dashboard() -> Iterator[OpenDashboard]:
     with ExitStack() as at_the_end:
 
         def start(database_url: str, redis_url: str, **changed: Any) -> Dashboard:
-            return at_the_end.enter_context(_running(database_url, redis_url, changed))
+            return at_the_end.enter_context(running_dashboard(database_url, redis_url, **changed))
 
         yield start
 
@@ -159,7 +159,8 @@ def dashboard(open_dashboard: OpenDashboard, sqlite_url: str, redis_url: str) ->
 
 
 @contextmanager
-def _running(database_url: str, redis_url: str, changed: dict[str, Any]) -> Iterator[Dashboard]:
+def running_dashboard(database_url: str, redis_url: str, **changed: Any) -> Iterator[Dashboard]:
+    """A dashboard on a store and a queue, with settings changed. It must not log an exception."""
     usual: dict[str, Any] = {"dashboard_port": 0, "dashboard_refresh_seconds": 0.05}
     urls = {"database_url": SecretStr(database_url), "redis_url": SecretStr(redis_url)}
     settings = DashboardSettings(**{**urls, **usual, **changed})

@@ -1,5 +1,5 @@
-"""Many workers and people at once. What must hold: Junction never gets a second effective cancel for one order,
-none after a stop or a hold has been answered, and nobody waits in a circle."""
+"""Many workers and people at once. What must hold: Junction never gets a second effective cancel for one
+order, none after a stop or a hold has been answered, and nobody waits in a circle."""
 
 import random
 import threading
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -17,6 +18,7 @@ from sqlalchemy.exc import OperationalError
 
 from tests.workers.conftest import HEAD, World, now
 from workers import limiting, operating
+from workers.core.outlook import Outlook
 from workers.messages import Act, ProjectDeliveries
 from workers.operating import Said
 from workers.policy_file import Loaded, load_policy
@@ -124,7 +126,8 @@ def test_a_decision_waits_for_whoever_counts_against_the_limits(postgres_world: 
 
 @pytest.mark.parametrize("how_many", [24])
 def test_four_workers_over_the_same_orders_and_a_shaky_junction(postgres_world: World, how_many: int) -> None:
-    """Every order is handed to every worker again and again; Junction loses calls before and after applying."""
+    """Every order is handed to every worker again and again; Junction loses calls before and after applying
+    them."""
     world = postgres_world
     world.policy(RULES)
     kits = [world.order() for _ in range(how_many)]
@@ -147,6 +150,41 @@ def test_four_workers_over_the_same_orders_and_a_shaky_junction(postgres_world: 
     assert [kit for kit in kits if not at_most_once(world, kit)] == []
 
 
+def hold(_world: World, kit: str, _user: str, c: Connection) -> None:
+    controls.hold(c, kit, actor="us", reason="wait", now=now())
+
+
+def release(_world: World, kit: str, _user: str, c: Connection) -> None:
+    controls.release(c, kit, actor="us", reason="", now=now())
+
+
+def signal(_world: World, _kit: str, user: str, c: Connection) -> None:
+    controls.post_signal(c, "user", user, "odd", at=now(), actor="us", now=now())
+
+
+def stop(_world: World, _kit: str, _user: str, c: Connection) -> None:
+    operating.stop(c, said())
+
+
+def start(_world: World, _kit: str, _user: str, c: Connection) -> None:
+    operating.start(c, said())
+
+
+def resume(world: World, _kit: str, _user: str, c: Connection) -> None:
+    operating.resume(c, world.services.policy, None, said())
+
+
+def resume_rule(world: World, _kit: str, _user: str, c: Connection) -> None:
+    operating.resume(c, world.services.policy, "duplicate", said())
+
+
+def approve(world: World, _kit: str, _user: str, c: Connection) -> None:
+    operating.approve(c, world.services.policy, 1, said())
+
+
+WHIMS = (hold, release, signal, stop, start, resume, resume_rule, approve)
+
+
 def test_people_and_workers_at_once_never_wait_in_a_circle(postgres_world: World) -> None:
     """Holds, stops, pauses, resumes, approvals, signals on users and news of the same orders, all at once."""
     world = postgres_world
@@ -160,35 +198,7 @@ def test_people_and_workers_at_once_never_wait_in_a_circle(postgres_world: World
     def people(seed: int) -> None:
         dice = random.Random(seed)
         while not done.is_set():
-            kit, user = dice.choice(kits), dice.choice(users)
-            dice.choice(
-                (
-                    lambda: world.say(
-                        lambda c: controls.hold(c, kit, actor="us", reason="", now=now())  # noqa: B023
-                    ),
-                    lambda: world.say(
-                        lambda c: controls.release(c, kit, actor="us", reason="", now=now())  # noqa: B023
-                    ),
-                    lambda: world.say(
-                        lambda c: controls.post_signal(
-                            c,
-                            "user",
-                            user,
-                            "odd",
-                            at=now(),
-                            actor="us",
-                            now=now(),  # noqa: B023
-                        )
-                    ),
-                    lambda: world.say(lambda c: operating.stop(c, said())),
-                    lambda: world.say(lambda c: operating.start(c, said())),
-                    lambda: world.say(lambda c: operating.resume(c, world.services.policy, None, said())),
-                    lambda: world.say(
-                        lambda c: operating.resume(c, world.services.policy, "duplicate", said())
-                    ),
-                    lambda: world.say(lambda c: operating.approve(c, world.services.policy, 1, said())),
-                )
-            )()
+            world.say(partial(dice.choice(WHIMS), world, dice.choice(kits), dice.choice(users)))
 
     def workers(seed: int) -> None:
         dice = random.Random(seed)
@@ -240,7 +250,7 @@ def test_eight_workers_on_sqlite_are_never_told_that_the_database_is_locked(sqli
 
 
 def test_a_plan_made_on_old_facts_is_not_stored_and_the_order_is_looked_at_again(world: World) -> None:
-    """Facts moved while it was made. The row stays leased, and due: when the lease is over it is taken again."""
+    """Facts moved while it was made. The row stays leased, and due: after the lease it is taken again."""
     world.policy(RULES)
     kit = world.order()
     world.deliver(kit)
@@ -251,8 +261,6 @@ def test_a_plan_made_on_old_facts_is_not_stored_and_the_order_is_looked_at_again
     assert world.say(lambda c: orders.lease(c, kit, at, at + timedelta(minutes=1))) == 1
     stored = world.say(lambda c: orders.load(c, [kit])[kit])
     world.say(lambda c: controls.touch(c, [kit], now()))
-    from workers.core.outlook import Outlook
-
     plan = orders.Ahead(stored.facts_version, stored.generation, Outlook("kept", None))
     world.say(lambda c: orders.plan_ahead(c, {kit: plan}))
     assert world.say(lambda c: orders.due(c, at, 10)) == []

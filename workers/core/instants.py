@@ -301,22 +301,22 @@ class Instants:
     yes: Spans
     maybe: Spans
 
-    @classmethod
-    def known(cls, spans: Spans) -> Self:
+    @staticmethod
+    def known(spans: Spans) -> "Instants":
         """True in `spans`, false outside."""
-        return cls(spans, spans)
+        return Instants(spans, spans)
 
-    @classmethod
-    def always(cls) -> Self:
-        return cls.known(Spans.always())
+    @staticmethod
+    def always() -> "Instants":
+        return _ALWAYS
 
-    @classmethod
-    def never(cls) -> Self:
-        return cls.known(Spans.never())
+    @staticmethod
+    def never() -> "Instants":
+        return _NEVER
 
-    @classmethod
-    def unknown(cls) -> Self:
-        return cls(Spans.never(), Spans.always())
+    @staticmethod
+    def unknown() -> "Instants":
+        return _UNKNOWN
 
     @property
     def certain(self) -> bool:
@@ -324,12 +324,20 @@ class Instants:
         return self.yes is self.maybe
 
     def __and__(self, other: "Instants") -> "Instants":
+        if other is _ALWAYS or self is _NEVER:  # which is what most of a plan's members are
+            return self
+        if self is _ALWAYS or other is _NEVER:
+            return other
         if self.certain and other.certain:
             both = self.yes & other.yes
             return self if both is self.yes else Instants(both, both)
         return Instants(self.yes & other.yes, self.maybe & other.maybe)
 
     def __or__(self, other: "Instants") -> "Instants":
+        if other is _NEVER or self is _ALWAYS:
+            return self
+        if self is _NEVER or other is _ALWAYS:
+            return other
         if self.certain and other.certain:
             return Instants.known(self.yes | other.yes)
         return Instants(self.yes | other.yes, self.maybe | other.maybe)
@@ -341,6 +349,10 @@ class Instants:
         if t in self.yes:
             return Truth.YES
         return Truth.UNKNOWN if t in self.maybe else Truth.NO
+
+
+_ALWAYS, _NEVER = Instants(ALWAYS, ALWAYS), Instants(NEVER, NEVER)
+_UNKNOWN = Instants(NEVER, ALWAYS)
 
 
 def all_of(conditions: Iterable[Instants]) -> Instants:

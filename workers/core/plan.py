@@ -17,7 +17,7 @@ from workers.core.calendar import Duration
 from workers.core.case import Case
 from workers.core.conditions import Condition, InStatus
 from workers.core.guards import GUARDS, REFUND, guards
-from workers.core.instants import Instants, Spans, all_of, any_of
+from workers.core.instants import NEVER, Instants, Spans, all_of, any_of
 from workers.core.order import PSC, WAITING, Appointment
 from workers.core.policy import Act, Exemption, Mode, Policy, PscIf, Rule
 from workers.core.status import Method
@@ -140,9 +140,11 @@ def plan(policy: Policy, case: Case) -> Plan:
 
 def _rule_plan(policy: Policy, rule: Rule, case: Case, spared: Instants, vetoes: Vetoes) -> RulePlan:
     would = all_of(_members(policy, rule, case, spared, vetoes))
-    wanted = would & _refundable(policy, rule, case)
     key = activation_key(rule, case)
     mode, now = policy.mode_of(rule), case.now
+    if would.maybe is NEVER and f"{_space(mode)}:{key}" not in case.decided:
+        return RulePlan(rule, mode, key, would, would, Verdict.NO, None, None, None, None, None)
+    wanted = would & _refundable(policy, rule, case)
     ahead = _told_ahead(rule, mode)
     due = wanted & Instants.known(hours(policy, rule, case)) & _noticed(ahead, case, key, wanted)
     first = due.yes.first(now)

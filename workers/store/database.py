@@ -6,9 +6,11 @@ No tables here (schema.py) and no queries.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
+from threading import Lock
 from typing import Any, Literal
+from weakref import WeakKeyDictionary
 
 from sqlalchemy import BigInteger, Connection, DateTime, Dialect, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
@@ -99,8 +101,21 @@ TROUBLE = (OperationalError, InterfaceError, PoolTimeout)
 @contextmanager
 def writing(engine: Engine) -> Iterator[Connection]:
     """One transaction that will write: SQLite takes its writer's lock now, PostgreSQL as rows are touched."""
-    with engine.connect().execution_options(begin="IMMEDIATE") as connection, connection.begin():
+    with (
+        _turn(engine),
+        engine.connect().execution_options(begin="IMMEDIATE") as connection,
+        connection.begin(),
+    ):
         yield connection
+
+
+def _turn(engine: Engine) -> AbstractContextManager[object]:
+    """SQLite makes writers wait by polling: of many threads some would starve until they are told that the
+    database is locked. So those of one process queue here."""
+    return _turns.setdefault(engine, Lock()) if engine.dialect.name == "sqlite" else nullcontext()
+
+
+_turns: WeakKeyDictionary[Engine, Lock] = WeakKeyDictionary()
 
 
 @contextmanager

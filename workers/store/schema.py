@@ -119,6 +119,10 @@ orders = Table(
     Index("ix_orders_user_id", "user_id", "lab_test_id"),
     Index("ix_orders_status", "method", "status_name", "changed_at"),
     Index("ix_orders_outlook", "outlook", "outlook_at"),
+    Index("ix_orders_open", "changed_at", "id", sqlite_where=text("open"), postgresql_where=text("open")),
+    Index("ix_orders_rule", "outlook_rule", "changed_at", "id"),
+    Index("ix_orders_status_name", "status_name", "changed_at"),
+    Index("ix_orders_created_at", "created_at", "id"),
     Index(
         "ix_orders_stale_plan", "generation", "id", sqlite_where=text("open"), postgresql_where=text("open")
     ),
@@ -134,6 +138,7 @@ order_events = Table(
     Column("detail", String(128)),
     Column("delivery", BigInteger),  # deliveries.id that brought it first; null: a GET did
     Column("seen_at", Utc, nullable=False),
+    Index("ix_order_events_event", "event_id"),
 )
 
 appointments = Table(
@@ -244,6 +249,8 @@ decisions = Table(
     Index("ix_decisions_order", "order_id", "id"),
     Index("ix_decisions_at", "at", "id"),
     Index("ix_decisions_verdict", "verdict", "id"),
+    Index("ix_decisions_rule", "rule", "id"),
+    Index("ix_decisions_state", "state", "id"),
     Index(
         "ix_decisions_open",
         "state",
@@ -350,6 +357,12 @@ failures = Table(
     Column("resolved_by", String(64)),
     Column("reason", String(500)),
     Index("ix_failures_group", "state", "fingerprint", "id"),
+    Index(
+        "ix_failures_order",
+        "order_id",
+        sqlite_where=text("state = 'open'"),
+        postgresql_where=text("state = 'open'"),
+    ),
 )
 
 # Worker processes and what each thread is doing right now (Redis does not know what is running).
