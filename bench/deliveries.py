@@ -1,4 +1,5 @@
-"""Made-up orders as webhooks tell of them: in the sandbox's words, so as large as Junction's, patients and all."""
+"""Made-up orders as webhooks tell of them: in the sandbox's words, so as large as Junction's, patients
+and all."""
 
 from __future__ import annotations
 
@@ -7,20 +8,19 @@ from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from random import Random
+from typing import Any
 from uuid import UUID
 
 import orjson
 
 from sandbox import orders as wire
-from sandbox.config import SECRET, TEAM_ID
+from sandbox.config import TEAM_ID
+from sandbox.machine import Method
 from workers.core.events import Keep, trim
 from workers.core.order import Appointment, Order
 from workers.store.inbox import Arrival
 
 KEEP = Keep(hash_key=b"a key for the bench alone")
-ENDED = ("completed", "cancelled")
-
-__all__ = ["KEEP", "SECRET", "TEAM_ID", "Delivery", "arrival", "deliveries"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,9 +63,7 @@ def arrival(delivery: Delivery) -> Arrival:
     )
 
 
-def _delivery(
-    random: Random, event_type: str, order: wire.Order, at: datetime, data: wire.Json
-) -> Delivery:
+def _delivery(random: Random, event_type: str, order: wire.Order, at: datetime, data: wire.Json) -> Delivery:
     envelope = {
         "event_type": event_type,
         "team_id": str(order.team_id),
@@ -84,8 +82,8 @@ def _order(order: Order) -> wire.Order:
     assert order.created_at is not None
     return wire.Order(
         id=UUID(order.id),
-        method=wire.Method(method.value),
-        lab_test=wire.CATALOGUE[wire.Method(method.value)],
+        method=Method(method.value),
+        lab_test=wire.CATALOGUE[Method(method.value)],
         user_id=UUID(facts.user_id),
         client_user_id=f"client-{facts.user_id}",
         team_id=TEAM_ID,
@@ -105,7 +103,7 @@ def _told_of(slot: Appointment) -> dict[str, wire.Appointment]:
     }
 
 
-def _slot(slot: Appointment, status: str, events: tuple[wire.AppointmentEvent, ...]) -> wire.Appointment:
+def _slot(slot: Appointment, status: Any, events: tuple[wire.AppointmentEvent, ...]) -> wire.Appointment:
     assert slot.start is not None
     assert slot.end is not None
     return wire.Appointment(

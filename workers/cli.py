@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from workers.command import fail, in_plain_words, instant, reading_store, the_store
+from workers.command import fail, instant, reading_store, the_store
 from workers.explaining import explain_order
 from workers.policy_cli import policy_app
 from workers.sending import SendFailed, send_event
@@ -40,8 +40,8 @@ def db_upgrade() -> None:
 
     Example: DATABASE_URL=sqlite:////var/lib/autocancel/autocancel.db autocancel db upgrade
     """
-    with in_plain_words():
-        console.print(f"the database is at revision {upgrade_store(the_store())}")
+    with the_store() as store:
+        console.print(f"the database is at revision {upgrade_store(store)}")
 
 
 @app.command()

@@ -18,46 +18,45 @@ from workers.store.database import TROUBLE, open_store, reading, writing
 from workers.store.migrate import head, revision
 
 
-def the_store() -> Engine:
-    """The store named by DATABASE_URL, whatever is in it."""
+@contextmanager
+def the_store() -> Iterator[Engine]:
+    """The store named by DATABASE_URL, whatever is in it. Trouble with it ends the command with a sentence
+    instead of a traceback."""
     try:
         settings = load(StoreSettings)
     except BadSettings as bad:
         fail(f"settings:\n{bad}")
-    return open_store(settings.database_url.get_secret_value())
+    store = open_store(settings.database_url.get_secret_value())
+    try:
+        yield store
+    except TROUBLE as trouble:
+        reason = str(getattr(trouble, "orig", trouble)).strip().splitlines()
+        fail(f"the database does not answer: {reason[0] if reason else type(trouble).__name__}")
+    except PolicyNotUnderstood as unknown:
+        fail(f"the active policy ({unknown}) was written for another version of this program")
+    finally:
+        store.dispose()
 
 
 @contextmanager
 def reading_store() -> Iterator[Connection]:
     """One transaction that only reads, of a store that fits this program."""
-    with in_plain_words(), reading(_upgraded(the_store())) as connection:
+    with the_store() as store, reading(_upgraded(store)) as connection:
         yield connection
 
 
 @contextmanager
 def writing_store() -> Iterator[Connection]:
     """One transaction that writes, of a store that fits this program."""
-    with in_plain_words(), writing(_upgraded(the_store())) as connection:
+    with the_store() as store, writing(_upgraded(store)) as connection:
         yield connection
-
-
-@contextmanager
-def in_plain_words() -> Iterator[None]:
-    """Trouble with the store ends the command with a sentence instead of a traceback."""
-    try:
-        yield
-    except TROUBLE as trouble:
-        reason = str(getattr(trouble, "orig", trouble)).strip().splitlines()
-        fail(f"the database does not answer: {reason[0] if reason else type(trouble).__name__}")
-    except PolicyNotUnderstood as unknown:
-        fail(f"the active policy ({unknown}) was written for another version of this program")
 
 
 def _upgraded(store: Engine) -> Engine:
     found, wanted = revision(store), head()
     if found != wanted:
-        is_at = f"is at revision {found}" if found else "has no tables yet"
-        fail(f"the database {is_at}, this program needs revision {wanted}: run `autocancel db upgrade`")
+        is_at = f"revision {found}" if found else "no revision"
+        fail(f"the database is at {is_at}, this program needs {wanted}: run `autocancel db upgrade`")
     return store
 
 

@@ -13,7 +13,7 @@ from workers.junction import Denied, Exchange, Found, Junction, Missing, Postpon
 from workers.services import Services
 
 CALLS_A_LOOK = 2  # the order, its appointment
-WAIT = 30.0  # seconds, where Junction does not say how long
+WAIT = 10.0  # seconds, where Junction does not say how long; when it stays away, the circuit opens
 LONG_WAIT = 3600.0  # seconds; the key is wrong, or there is no such order: somebody has to do something first
 
 

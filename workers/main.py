@@ -51,6 +51,7 @@ def timeouts(total: float) -> Timeouts:
 
 def patience(settings: Settings) -> Patience:
     return Patience(
+        first_look=timedelta(seconds=min(10.0, settings.second_call_seconds / 10)),
         second_call=timedelta(seconds=settings.second_call_seconds),
         in_flight=timedelta(seconds=settings.call_seconds + settings.lease_seconds),
         alarm=timedelta(seconds=settings.alarm_seconds),

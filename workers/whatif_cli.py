@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Annotated
@@ -20,7 +21,7 @@ from workers.backtesting import Backtest, Coming, backtest, forecast
 from workers.command import fail, reading_store
 from workers.configuration import BadSettings, load
 from workers.core.events import Keep
-from workers.core.policy import Policy
+from workers.core.policy import Mode, Policy, Rule
 from workers.junction import Junction, Window
 from workers.policy_file import Loaded, Mistakes, load_policy, locate
 from workers.policy_lint import lint
@@ -70,12 +71,12 @@ def run(
         fail(in_brief(outcomes))
     for outcome in outcomes:
         if not outcome.passed:
-            console.print(f"FAILED {outcome.name}\n{outcome.failure}\n", highlight=False, markup=False)
+            _say(f"FAILED {outcome.name}\n{outcome.failure}\n")
     failed = sum(not outcome.passed for outcome in outcomes)
     untested = [finding for finding in lint(loaded.policy, coverage(outcomes)) if finding.code == "untested"]
     for mistake in locate(loaded.text, untested):
-        console.print(f"{policy_path}:{mistake.line}:{mistake.column}: {mistake.message}", highlight=False)
-    console.print(f"{len(outcomes) - failed} passed, {failed} failed", highlight=False)
+        _say(f"{policy_path}:{mistake.line}:{mistake.column}: {mistake.message}")
+    _say(f"{len(outcomes) - failed} passed, {failed} failed")
     raise typer.Exit(1 if failed or (require_tests and untested) else 0)
 
 
@@ -99,7 +100,7 @@ def show_forecast(
     for one in coming:
         table.add_row(f"{one.at:%Y-%m-%d %H:%M:%S}Z", one.order_id, one.rule, one.action, one.mode)
     _show(table)
-    console.print(f"{len(coming)} firings for {len({one.order_id for one in coming})} of {total} open orders")
+    _say(f"{len(coming)} firings for {len({one.order_id for one in coming})} of {total} open orders")
 
 
 def show_backtest(
@@ -137,7 +138,7 @@ def diff(
     """
     before, after = _loaded(old).policy, _loaded(new).policy
     for line in _rules_changed(before, after):
-        console.print(line, highlight=False, markup=False)
+        _say(line)
     now = datetime.now(UTC)
     until = now + _span(next_)
     with reading_store() as connection:
@@ -148,7 +149,7 @@ def diff(
                 for policy in (before, after)
             ]
     for line in _outcomes_changed(*firings):
-        console.print(line, highlight=False, markup=False)
+        _say(line)
 
 
 # --- what is shown ---------------------------------------------------------------------------------------
@@ -156,6 +157,10 @@ def diff(
 
 def _table(title: str, *headings: str) -> Table:
     return Table(*headings, title=title, title_justify="left", box=None, pad_edge=False)
+
+
+def _say(line: str) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _show(table: Table) -> None:
@@ -185,12 +190,15 @@ def _rules_changed(before: Policy, after: Policy) -> Iterator[str]:
     yield from (f"+ rule {name}" for name in new if name not in old)
     yield from (f"- rule {name}" for name in old if name not in new)
     for name in (name for name in new if name in old):
-        changed = [key for key, value in vars(new[name]).items() if value != getattr(old[name], key)]
-        if changed:
-            yield f"~ rule {name}: {', '.join(key.rstrip('_') for key in changed)}"
-    changed = [key for key, value in vars(after).items() if key != "rules" and value != getattr(before, key)]
-    if changed:
+        if changed := _differing(old[name], new[name]):
+            yield f"~ rule {name}: {', '.join(changed)}"
+    if changed := [key for key in _differing(before, after) if key != "rules"]:
         yield f"~ policy: {', '.join(changed)}"
+
+
+def _differing(before: Rule | Policy, after: Rule | Policy) -> list[str]:
+    keys = (field.name for field in fields(after))
+    return [key for key in keys if getattr(before, key) != getattr(after, key)]
 
 
 def _acting(coming: Iterable[Coming]) -> dict[str, Coming]:
@@ -214,7 +222,8 @@ def _outcomes_changed(old: dict[str, Coming], new: dict[str, Coming]) -> Iterato
 
 
 def _shown(one: Coming) -> str:
-    return f"{one.rule} {one.at:%Y-%m-%d %H:%M}Z"
+    mode = "" if one.mode == Mode.ENFORCE else f" ({one.mode})"
+    return f"{one.rule} {one.at:%Y-%m-%d %H:%M}Z{mode}"
 
 
 @contextmanager

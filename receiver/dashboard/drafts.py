@@ -5,20 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import islice
 from threading import Semaphore
 
 from sqlalchemy import Connection
 
-from workers.core.case import Case
+from workers.core.outlook import outlook
+from workers.core.plan import plan
 from workers.core.policy import Policy
-from workers.core.replay import coming
 from workers.store import orders
 from workers.whatif import stored_cases
 
 MOST_ORDERS = 2_000  # looked at; planning them twice takes seconds
-AHEAD = timedelta(days=30)
 
 # Planning keeps a core busy; more at once would starve everybody else's pages.
 _ONE_AT_A_TIME = Semaphore()
@@ -48,7 +47,6 @@ class Comparison:
 
     looked_at: int
     open_orders: int
-    until: datetime
     changes: tuple[Change, ...]
     rules: tuple[tuple[str, int, int], ...]  # name, orders now, orders under the draft
 
@@ -67,10 +65,9 @@ class Comparison:
 
 def compare(connection: Connection, active: Policy | None, draft: Policy, now: datetime) -> Comparison:
     """Both policies asked about the same open orders, as they stand in the store. Takes seconds."""
-    until = now + AHEAD
     with _ONE_AT_A_TIME:
-        looked_at, then = _fates(connection, draft, now, until)
-        before = _fates(connection, active, now, until)[1] if active else {}
+        looked_at, then = _fates(connection, draft, now)
+        before = _fates(connection, active, now)[1] if active else {}
     changes = [
         Change(order_id, before.get(order_id), then.get(order_id))
         for order_id in sorted({*before, *then})
@@ -80,28 +77,20 @@ def compare(connection: Connection, active: Policy | None, draft: Policy, now: d
     return Comparison(
         looked_at=looked_at,
         open_orders=orders.count_open(connection),
-        until=until,
         changes=tuple(changes),
         rules=tuple(_by_rule(before.values(), then.values())),
     )
 
 
-def _fates(
-    connection: Connection, policy: Policy, now: datetime, until: datetime
-) -> tuple[int, dict[str, Fate]]:
-    """How many orders were looked at, and what becomes of those that a rule acts on."""
+def _fates(connection: Connection, policy: Policy, now: datetime) -> tuple[int, dict[str, Fate]]:
+    """How many orders were looked at, and what becomes of those that a rule will cancel, as lists tell it."""
     looked_at, found = 0, {}
     for case in islice(stored_cases(connection, policy, now, only_open=True), MOST_ORDERS):
         looked_at += 1
-        if (fate := _fate(policy, case, until)) is not None:
-            found[fate.order_id] = fate
+        ahead = outlook(plan(policy, case), case)
+        if ahead.word == "will_cancel" and ahead.rule is not None and ahead.at is not None:
+            found[case.order.id] = Fate(case.order.id, ahead.rule, ahead.at)
     return looked_at, found
-
-
-def _fate(policy: Policy, case: Case, until: datetime) -> Fate | None:
-    acting = (firing for firing in coming(policy, case, until) if firing.rule.space == "live")
-    first = next(acting, None)
-    return Fate(case.order.id, first.rule.rule.name, first.at) if first else None
 
 
 def _by_rule(before: Iterable[Fate], then: Iterable[Fate]) -> Iterator[tuple[str, int, int]]:

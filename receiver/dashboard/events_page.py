@@ -23,7 +23,7 @@ from workers.store.delivery_reads import Count, DeliveryFilter, Found, What
 
 log = logging.getLogger(__name__)
 
-ROWS = 50
+ROWS = 40  # of some 1.2 kB each
 MINUTES_LISTED = 20
 BIGGEST_ID = 2**63 - 1
 SECOND, MINUTE, HOUR, DAY = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))

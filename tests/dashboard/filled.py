@@ -3,6 +3,8 @@ engine's own work; what only time or trouble would bring is put there by hand.""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,9 @@ import httpx
 from dramatiq import Message
 
 from sandbox.running import RunningSandbox
-from tests.dashboard.conftest import Dashboard
+from tests.dashboard.conftest import Dashboard, running_dashboard
 from tests.workers.conftest import World, world_with
+from workers.embedded import EmbeddedRedis
 from workers.messages import Act, EvaluateOrders, ProjectDeliveries, publish
 
 USER = "7d0c1a54-64f4-4a0e-8a7e-3f5f0d3b7c11"
@@ -70,8 +73,19 @@ SCENES: tuple[tuple[dict[str, Any], float], ...] = (
 )
 
 
+@contextmanager
+def filled_dashboard(folder: Path) -> Iterator[Dashboard]:
+    """Takes a few seconds; made for a module to share. Its store is `folder / "filled.db"`."""
+    with (
+        EmbeddedRedis(folder / "redis") as redis,
+        running_dashboard(f"sqlite:///{folder / 'filled.db'}", redis.url) as dashboard,
+    ):
+        fill(dashboard, folder)
+        yield dashboard
+
+
 def fill(dashboard: Dashboard, folder: Path) -> None:
-    """Takes a few seconds. `folder` is for the policy file."""
+    """`folder` is for the policy file."""
     with RunningSandbox(seed=7) as sandbox, world_with(sandbox, dashboard.store, folder) as world:
         world.policy(POLICY, head=HEAD)
         orders = [_order(dashboard, world, scene, days_ago) for scene, days_ago in SCENES]
@@ -117,7 +131,7 @@ def _workers(dashboard: Dashboard) -> None:
         dashboard.put(
             "processes", id=f"lab-{number}:1", kind="worker", host=f"lab-{number}", pid=number + 7, threads=8,
             version=version, queues=queues, started_at=now - timedelta(hours=5), rss_kb=81_000,
-            seen_at=now + timedelta(days=number - 1), running=running,
+            seen_at=now + timedelta(days=1 - 2 * number), running=running,
         )  # fmt: skip
 
 
@@ -171,9 +185,9 @@ def _figures(dashboard: Dashboard) -> None:
     this_minute = dashboard.clock().replace(second=0, microsecond=0)
     for ago in range(90):
         minute = this_minute - timedelta(minutes=ago)
-        for series, value in (("events.ok", 20 + ago % 7), ("events.retried", ago % 3), ("orders.failed", ago % 2)):
+        counts = {"events.ok": 20 + ago % 7, "events.retried": ago % 3, "events.le_30": 20, "orders.failed": 1}
+        for series, value in counts.items():
             dashboard.put("figures", minute=minute, series=f"queue.{series}", value=value)
-        dashboard.put("figures", minute=minute, series="queue.events.le_30", value=20)
 
 
 def _said_by_operators(operator: httpx.Client, orders: list[str]) -> None:

@@ -112,6 +112,7 @@ def test_endings_of_today_are_told_apart(put_all: Any) -> None:
         ("confirmed", "cancel"),
         ("confirmed", "review"),
         ("refused", "cancel"),
+        ("refused", "cancel"),
         ("failed", "cancel"),
         ("partial", "cancel"),
         ("acting", "cancel"),
@@ -120,7 +121,7 @@ def test_endings_of_today_are_told_apart(put_all: Any) -> None:
         decide(put_all, state, verdict)
     decide(put_all, "confirmed", ago=timedelta(days=2))
     shown = put_all.sign_in("viewer").get("/").text
-    for count, word in ((2, "by rules"), (1, "approved"), (2, "failed"), (1, "partial")):
+    for count, word in ((2, "by rules"), (1, "approved"), (3, "failed"), (1, "partial")):
         assert f"<strong>{count}</strong> {word}" in shown
     assert "1 under way" in shown
 
@@ -184,6 +185,23 @@ def test_a_new_installation_is_led_step_by_step(open_dashboard: Any, sqlite_url:
     assert 'Secret set</strong><span class="hidden">: not known yet.' in viewer.get("/").text
     full(dashboard)
     assert "First steps" not in viewer.get("/").text
+
+
+def test_events_without_rules_are_no_complete_installation(dashboard: Any) -> None:
+    now = dashboard.clock()
+    row = {
+        "received_at": now,
+        "signed_at": now,
+        "secret_label": "a",
+        "size": 1,
+        "sha256": "0",
+        "state": "foreign",
+    }
+    dashboard.put("deliveries", delivery_id="msg_1", **row)
+    page = dashboard.sign_in("viewer").get("/").text
+    assert "First steps" in page
+    assert '<strong>First webhook received</strong><span class="hidden">: done.</span>' in page
+    assert '<strong>Policy loaded</strong><span class="hidden">: to do.</span>' in page
 
 
 def test_a_migrated_database_is_ticked(open_dashboard: Any, tmp_path: Any, redis_url: str) -> None:

@@ -255,7 +255,7 @@ def test_a_draft_is_compared_with_the_policy_in_force(dashboard: Any) -> None:
     assert '<strong class="gain">+0</strong>' in page
     assert '<strong class="loss">−0</strong>' in page
     assert "<strong>1</strong> at another time or by another rule" in page
-    assert "Of all 1 open orders" in page
+    assert "Asked about 1 open order, which is all there are" in page
 
 
 def test_a_draft_tells_who_would_be_cancelled_and_who_no_longer(dashboard: Any) -> None:
@@ -295,7 +295,7 @@ def test_a_draft_looks_at_so_many_orders_and_says_so(dashboard: Any, monkeypatch
     load(dashboard, rule())
     for number in range(3):
         order(dashboard, f"o-{number}", 10)
-    assert "Of 2 of 3 open orders" in try_out(dashboard, HEAD + rule("other"))
+    assert "Asked about 2 of 3 open orders" in try_out(dashboard, HEAD + rule("other"))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
-"""A Junction that times out after applying, drops connections and answers nonsense, and workers that are killed
-at random: still at most one effective cancel for each order, and the ledger knows what Junction knows."""
+"""A Junction that times out after applying, drops connections and answers nonsense, and workers that are
+killed at random: still at most one effective cancel for each order, and the ledger knows what Junction knows.
+"""
 
 import random
 import time
@@ -56,7 +57,9 @@ STRIKES: list[dict[str, Any]] = [
 
 
 @contextmanager
-def under_fire(folder: Path, sandbox: RunningSandbox, **settings: str) -> Iterator[House]:
+def under_fire(
+    folder: Path, sandbox: RunningSandbox, calls_per_second: int = 200, calls_at_once: int = 50
+) -> Iterator[House]:
     with house(
         folder,
         POLICY,
@@ -64,7 +67,8 @@ def under_fire(folder: Path, sandbox: RunningSandbox, **settings: str) -> Iterat
         JUNCTION_API_KEY=sandbox.config.api_key,
         AUTOCANCEL_CALL_SECONDS="1",
         AUTOCANCEL_SECOND_CALL_SECONDS="10",
-        **({"AUTOCANCEL_CALLS_PER_SECOND": "200", "AUTOCANCEL_CALLS_AT_ONCE": "50"} | settings),
+        AUTOCANCEL_CALLS_PER_SECOND=str(calls_per_second),
+        AUTOCANCEL_CALLS_AT_ONCE=str(calls_at_once),
     ) as running:
         second = Program("workers.main", folder / "second.log", running.programs["worker"].environment)
         running.programs["second"] = second
@@ -133,7 +137,7 @@ def test_at_most_one_effective_cancel_whatever_breaks(tmp_path: Path, how_many: 
         began = time.monotonic()
         placed = place(sandbox, running, how_many)
         while unfinished(running, placed):
-            assert time.monotonic() - began < 60 + how_many, f"{unfinished(running, placed)} in {tmp_path}"
+            assert time.monotonic() - began < 120 + how_many, f"{unfinished(running, placed)} in {tmp_path}"
             time.sleep(dice.uniform(0.5, 2.5))
             if sum(kills.values()) < how_many / 8:
                 victim = dice.choice(["worker", "second", "clock"])
@@ -150,7 +154,7 @@ def test_at_most_one_effective_cancel_whatever_breaks(tmp_path: Path, how_many: 
         known = ledger(running)
         told = Counter(call["status"] for calls in cancels.values() for call in calls)
         print(
-            f"{how_many} orders, {dict(kills)} killed, {took:.0f} s: {sum(map(len, cancels.values()))} cancels, "
+            f"{how_many} orders, {dict(kills)} killed, {took:.0f} s: {sum(told.values())} cancels, "
             f"{len(applied)} applied, {len(twice)} twice, {len(after)} called after an applied one, "
             f"answers {dict(told)}, ends {dict(Counter(s for _, ends in known.values() for s in ends))}"
         )
@@ -171,12 +175,7 @@ def test_while_junction_asks_for_quiet_it_gets_quiet_and_afterwards_all_is_done(
     rate, burst = 20, 5
     with (
         RunningSandbox(seed=1, team_id=UUID(TEAM)) as sandbox,
-        under_fire(
-            tmp_path,
-            sandbox,
-            AUTOCANCEL_CALLS_PER_SECOND=str(rate),
-            AUTOCANCEL_CALLS_AT_ONCE=str(burst),
-        ) as running,
+        under_fire(tmp_path, sandbox, rate, burst) as running,
     ):
         sandbox.fault("status", status=429, retry_after=1, operation="*order*")
         placed = place(sandbox, running, 20)

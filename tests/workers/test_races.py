@@ -24,7 +24,8 @@ from workers.operating import Said
 from workers.policy_file import Loaded, load_policy
 from workers.policy_loading import accept
 from workers.store import controls, orders
-from workers.store.database import store_time, writing
+from workers.store.database import open_store, reading, store_time, writing
+from workers.store.schema import actions, metadata
 from workers.store.schema import orders as orders_table
 
 RULES = """
@@ -106,6 +107,26 @@ def test_the_gate_waits_for_whatever_is_being_said_at_that_moment(postgres_world
     worker.join()
     assert world.posts(kit) == 0
     assert world.actions(kit)[0]["state"] == "dropped"
+
+
+def test_a_stop_waits_for_a_gate_that_is_being_passed_and_says_that_it_comes_too_late(
+    postgres_world: World,
+) -> None:
+    world = postgres_world
+    planned(world)
+    told: list[int] = []
+
+    def pass_the_gate(connection: Connection) -> None:
+        controls.lock(connection, [controls.STOP])
+        connection.execute(update(actions).values(state="sending"))
+
+    with uncommitted(world, pass_the_gate):
+        person = threading.Thread(target=lambda: told.append(world.say(lambda c: operating.stop(c, said()))))
+        person.start()
+        time.sleep(0.3)
+        assert told == []
+    person.join()
+    assert told == [1]
 
 
 def test_a_decision_waits_for_whoever_counts_against_the_limits(postgres_world: World) -> None:
@@ -236,6 +257,23 @@ def test_the_same_deliveries_projected_by_eight_workers_at_once(
         world.all_at_once(*(ProjectDeliveries(dice.sample(ids, len(ids))) for _ in range(8)))
         assert {world.row(kit)["status_name"] for kit in kits} == {"requisition_created"}
         assert {world.row(kit)["facts_version"] for kit in kits} == {1}
+
+
+def test_writers_of_one_process_queue_for_sqlite_however_short_their_patience(sqlite_url: str) -> None:
+    store = open_store(sqlite_url, wait=0.1)
+    metadata.create_all(store)
+
+    def write(_number: int) -> None:
+        for _ in range(10):
+            with writing(store) as connection:
+                orders.claim(connection, [str(uuid4())], now())
+                time.sleep(0.01)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(write, range(8)))
+    with reading(store) as connection:
+        assert orders.count_open(connection) == 80
+    store.dispose()
 
 
 def test_eight_workers_on_sqlite_are_never_told_that_the_database_is_locked(sqlite_world: World) -> None:

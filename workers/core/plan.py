@@ -15,7 +15,6 @@ from functools import cached_property
 
 from workers.core.calendar import Duration
 from workers.core.case import Case
-from workers.core.conditions import Condition, InStatus
 from workers.core.guards import GUARDS, REFUND, guards
 from workers.core.instants import NEVER, Instants, Spans, all_of, any_of
 from workers.core.order import PSC, WAITING, Appointment
@@ -312,9 +311,8 @@ def _stay_names(rule: Rule, case: Case) -> frozenset[str]:
     """The statuses whose unbroken stay the rule is about: those the condition names with the present one."""
     order = case.before_our_step().order
     current = order.last.status.name if order.last else ""
-    conditions: Iterator[Condition] = (part for condition in rule.when for part in condition.walk())
-    for condition in conditions:
-        if isinstance(condition, InStatus) and current in (names := condition.names(order.method)):
+    for condition in rule.stays:
+        if current in (names := condition.names(order.method)):
             return names
     return frozenset({current})
 

@@ -6,10 +6,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
+from functools import cached_property
 from typing import Annotated, ClassVar, Literal, Self
 
 from workers.core.calendar import HOLIDAYS, Calendar, Duration
-from workers.core.conditions import Condition, DailyClock
+from workers.core.conditions import Condition, DailyClock, InStatus
 from workers.core.status import Method
 from workers.core.words import Clock, Zone
 
@@ -208,6 +209,12 @@ class Rule:
     ] = None
     limits: Annotated[RuleLimits | None, "its own limits"] = None
     unless: Annotated[tuple[Condition, ...], "none may possibly hold"] = ()
+
+    @cached_property
+    def stays(self) -> tuple[InStatus, ...]:
+        """Its conditions about being in some status, however deep."""
+        parts = (part for condition in self.when for part in condition.walk())
+        return tuple(part for part in parts if isinstance(part, InStatus))
 
 
 @dataclass(frozen=True)

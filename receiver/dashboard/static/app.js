@@ -78,6 +78,14 @@
   live?.addEventListener("click", togglePause);
 
   // --- keys -------------------------------------------------------------------------------------------------
+  const dialog = document.getElementById("keys");
+  const keysOn = document.getElementById("keys-on");
+  const showKeys = document.getElementById("show-keys");
+  // Whoever speaks to the computer may not want single keys to mean anything.
+  keysOn.checked = localStorage.getItem("keys") !== "off";
+  keysOn.addEventListener("change", () => localStorage.setItem("keys", keysOn.checked ? "on" : "off"));
+  showKeys.hidden = false;
+  showKeys.addEventListener("click", () => dialog.showModal());
   let afterG = 0;
   const rows = () => [...document.querySelectorAll("main tbody tr")].filter((row) => row.querySelector("a[href]"));
   const step = (by) => {
@@ -89,11 +97,12 @@
     j: () => step(1),
     k: () => step(-1),
     p: togglePause,
+    "?": () => dialog.showModal(),
     g: () => { afterG = Date.now(); },
   };
   document.addEventListener("keydown", (event) => {
     const busy = event.target.closest?.("input:not([type=checkbox]), select, textarea, [contenteditable], dialog");
-    if (busy || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (busy || !keysOn.checked || event.ctrlKey || event.metaKey || event.altKey) return;
     if (Date.now() - afterG < 1500) {
       afterG = 0;
       const page = document.querySelector(`.side a[data-key="${CSS.escape(event.key)}"]`);
