@@ -1,5 +1,6 @@
-"""How long the real dashboard takes for its pages on a large store: `python -m bench.dashboard [--orders N]
-[--data FOLDER] [--check]`. A page is timed from the first byte sent to the last one received, on loopback."""
+"""How long the real dashboard takes for its pages on a large store, beside the same pages on a small one:
+`python -m bench.dashboard [--orders N] [--data FOLDER] [--check]`. Timed on loopback, from asking to the last
+byte."""
 
 from __future__ import annotations
 
@@ -7,7 +8,7 @@ import argparse
 import statistics
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,7 +26,7 @@ from workers.embedded import EmbeddedRedis
 from workers.store import overview_reads, reads, users
 from workers.store.database import open_store, reading, writing
 
-ORDERS = 1_000_000
+ORDERS, FEW = 1_000_000, 1_000
 TIMES = 5  # each is asked for; the median counts
 PAGE_MS, FRAGMENT_MS = 200, 50
 SLACK = 3  # times the target, before --check complains: machines are noisy
@@ -52,16 +53,11 @@ FILTERS = (
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """A page or one region of it: the median in ms, and the size of the HTML in bytes."""
+    """A page or one region of it: the median in ms, what it should not exceed, the size of its HTML in bytes."""
 
-    what: str
     milliseconds: float
-    size: int
     target: int
-
-    @property
-    def verdict(self) -> str:
-        return "" if self.milliseconds <= self.target else f"over {self.target}"
+    size: int
 
 
 class Regions(HTMLParser):
@@ -85,14 +81,19 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--check", action="store_true", help=f"fail beyond {SLACK} × the targets")
     asked = parser.parse_args(arguments)
     with _folder(asked.data) as folder:
-        path = folder / f"orders-{asked.orders}.db"
-        if not path.exists():
-            _fill(path, asked.orders)
-        found = list(_measured(path))
-    for one in sorted(found, key=lambda one: (one.target, -one.milliseconds)):
-        print(f"  {one.milliseconds:8.1f} ms {one.size / 1000:7.1f} kB   {one.what:52} {one.verdict}")
-    late = [one for one in found if one.milliseconds > SLACK * one.target]
+        large, small = (_measured(_filled(folder, orders)) for orders in (asked.orders, FEW))
+    _show(large, small)
+    late = [one for one in large.values() if one.milliseconds > SLACK * one.target]
     return 1 if asked.check and late else 0
+
+
+def _show(large: Mapping[str, Timed], small: Mapping[str, Timed]) -> None:
+    print(f"  {'':58} {'ms':>8} {'in a small store':>17} {'×':>6} {'kB':>7}")
+    for what, one in sorted(large.items(), key=lambda item: (-item[1].target, -item[1].milliseconds)):
+        over = "" if one.milliseconds <= one.target else f"   over {one.target} ms"
+        beside = small[what].milliseconds if what in small else float("nan")
+        ratio = one.milliseconds / beside
+        print(f"  {what:58} {one.milliseconds:8.1f} {beside:17.1f} {ratio:6.1f} {one.size / 1e3:7.1f}{over}")
 
 
 @contextmanager
@@ -105,53 +106,64 @@ def _folder(kept: Path | None) -> Iterator[Path]:
             yield Path(name)
 
 
-def _fill(path: Path, orders: int) -> None:
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.unlink(missing_ok=True)
-    began = perf_counter()
-    fill(unfinished, orders, _progress)
-    unfinished.rename(path)
-    _progress("")
-    print(f"  {orders:,} orders, {path.stat().st_size / 1e9:.1f} GB, in {perf_counter() - began:.0f} s")
+def _filled(folder: Path, orders: int) -> Path:
+    """The database with so many orders; made unless it is there."""
+    path, unfinished = folder / f"orders-{orders}.db", folder / f"orders-{orders}.unfinished"
+    if not path.exists():
+        unfinished.unlink(missing_ok=True)
+        began = perf_counter()
+        fill(unfinished, orders, _progress)
+        unfinished.rename(path)
+        took = perf_counter() - began
+        print(f"  a store of {orders:,} orders: {path.stat().st_size / 1e9:.2f} GB, made in {took:.0f} s")
+    return path
 
 
 def _progress(text: str) -> None:
     sys.stderr.write(f"\r{text:60}\r" if sys.stderr.isatty() else "")
 
 
-# --- asking ---------------------------------------------------------------------------------------------------
+# --- asking ------------------------------------------------------------------------------------------------
 
 
-def _measured(path: Path) -> Iterator[Timed]:
+def _measured(path: Path) -> dict[str, Timed]:
+    """Every page and the regions of each, by name."""
+    lists = {address: address for address in (*(page.path for page in PAGES), *FILTERS)}
+    found = {}
     with _visitor(path) as visitor:
-        for address in (*(page.path for page in PAGES), *FILTERS, *_details(path)):
-            page = _timed(visitor, address, address, PAGE_MS)
-            yield page
+        for name, address in {**lists, **_details(path)}.items():
+            found[name] = _timed(visitor, address, PAGE_MS)
             for region, asks in Regions(visitor.get(address).text).found.items():
                 headers = {"hx-request": "true", "hx-target": f"div#{region}"}
-                yield _timed(visitor, f"{address} #{region}", asks, FRAGMENT_MS, headers)
+                found[f"{name} #{region}"] = _timed(visitor, asks, FRAGMENT_MS, headers)
+    return found
 
 
 def _timed(
-    visitor: httpx.Client, what: str, address: str, target: int, headers: dict[str, str] | None = None
+    visitor: httpx.Client, address: str, target: int, headers: Mapping[str, str] | None = None
 ) -> Timed:
     took = []
     for _ in range(TIMES):
         began = perf_counter()
         answer = visitor.get(address, headers=headers)
         took.append((perf_counter() - began) * 1e3)
-        assert answer.status_code == 200, (what, answer.status_code)
-    return Timed(what, statistics.median(took), len(answer.content), target)
+        assert answer.status_code == 200, (address, answer.status_code)
+    return Timed(statistics.median(took), target, len(answer.content))
 
 
-def _details(path: Path) -> Iterator[str]:
-    """The pages of one order, one decision, one delivery."""
+def _details(path: Path) -> dict[str, str]:
+    """The pages of one order that has just changed, of one that a rule will cancel, of a decision."""
     store = open_store(f"sqlite:///{path}")
     with reading(store) as connection:
-        yield f"/orders/{reads.list_orders(connection, limit=1)[0]['id']}"
-        yield f"/orders/{overview_reads.closing_soon(connection, 1)[0]['id']}"
-        yield f"/decisions/{reads.list_decisions(connection, limit=1)[0]['id']}"
+        changed = reads.list_orders(connection, limit=1)[0]["id"]
+        closing = overview_reads.closing_soon(connection, 1)[0]["id"]
+        decision = reads.list_decisions(connection, limit=1)[0]["id"]
     store.dispose()
+    return {
+        "an order": f"/orders/{changed}",
+        "an order to be cancelled": f"/orders/{closing}",
+        "a decision": f"/decisions/{decision}",
+    }
 
 
 @contextmanager

@@ -94,8 +94,7 @@ def _seed(store: Engine, count: int, at: datetime) -> None:
 AS_IT_HAPPENED = (
     "UPDATE deliveries SET finished_at = received_at + 80000",
     "UPDATE order_events SET seen_at = (SELECT finished_at FROM deliveries WHERE id = order_events.delivery)",
-    "UPDATE orders SET changed_at ="
-    " (SELECT max(finished_at) FROM deliveries WHERE deliveries.order_id = orders.id)",
+    "UPDATE orders SET changed_at = (SELECT max(finished_at) FROM deliveries WHERE order_id = orders.id)",
 )
 
 
@@ -131,7 +130,7 @@ def _decision(policy: Policy, case: Case, number: int) -> Decision:
 
 # --- what else there is -------------------------------------------------------------------------------------
 
-WEEK = timedelta(days=7)
+WEEK, MINUTE = timedelta(days=7), timedelta(minutes=1)
 ACTIONS = ("sign_in", "approve", "decline", "hold", "export", "retry_message", "pause_rule")
 
 
@@ -223,8 +222,10 @@ class Mould:
         return tuple(made)
 
     def ranks(self, copies: Sequence[Copy], column: str) -> tuple[list[int], array[int]]:
-        """All rows of all copies by a time: which comes when, and when each comes. A row's number among all is
-        `copy.number * len(rows) + its place`."""
+        """All rows of all copies by a time: which comes when, and when each comes.
+
+        A row's number among all is `copy.number * len(rows) + its place`.
+        """
         place = self.at[column]
         times = array("q", (row[place] - copy.earlier for copy in copies for row in self.rows))
         order = sorted(range(len(times)), key=times.__getitem__)
@@ -238,8 +239,8 @@ def _copy(path: Path, times: int, at: datetime, say: Say) -> None:
     random = Random(4)
     copies = [Copy(number, random.randrange(SPREAD // MICROSECOND)) for number in range(times)]
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-        for setting in ("synchronous=OFF", "cache_size=-2000000", "threads=2"):  # nobody else is there yet
-            connection.execute(f"PRAGMA {setting}")
+        for setting in ("journal_mode=OFF", "synchronous=OFF", "cache_size=-2000000", "threads=2"):
+            connection.execute(f"PRAGMA {setting}")  # nobody else is there yet, and nobody wants half of it
         connection.execute("BEGIN")
         indexes = _take_indexes(connection)
         moulds = {
@@ -316,10 +317,9 @@ def _insert(connection: sqlite3.Connection, mould: Mould, rows: Iterator[Row], m
 
 
 def _take_indexes(connection: sqlite3.Connection) -> list[str]:
-    """Drops the indexes that a statement made, and returns these statements: built at the end they cost less."""
-    found = connection.execute(
-        "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
-    ).fetchall()
+    """Drops what CREATE INDEX made, and returns these statements: an index built at the end costs less."""
+    made = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND sql IS NOT NULL"
+    found = connection.execute(made).fetchall()
     for name, _ in found:
         connection.execute(f"DROP INDEX {name}")
     return [sql for _, sql in found]

@@ -18,17 +18,17 @@ from workers.core.status import CATALOGUE, Method, Status
 # The usual paths, and about how long each step takes, in days.
 PATHS: dict[Method, tuple[tuple[str, float], ...]] = {
     Method.TESTKIT: (
-        ("ordered", 0.0), ("awaiting_registration", 0.1), ("requisition_created", 20.0), ("transit_customer", 1.0),
-        ("out_for_delivery", 3.0), ("with_customer", 0.3), ("transit_lab", 9.0), ("delivered_to_lab", 3.0),
-        ("completed", 4.0),
+        ("ordered", 0.0), ("awaiting_registration", 0.1), ("requisition_created", 20.0),
+        ("transit_customer", 1.0), ("out_for_delivery", 3.0), ("with_customer", 0.3), ("transit_lab", 9.0),
+        ("delivered_to_lab", 3.0), ("completed", 4.0),
     ),
     Method.WALK_IN: (
-        ("ordered", 0.0), ("requisition_created", 1.0), ("appointment_scheduled", 30.0), ("partial_results", 9.0),
-        ("completed", 3.0),
+        ("ordered", 0.0), ("requisition_created", 1.0), ("appointment_scheduled", 30.0),
+        ("partial_results", 9.0), ("completed", 3.0),
     ),
     Method.AT_HOME: (
-        ("ordered", 0.0), ("requisition_created", 1.0), ("appointment_scheduled", 12.0), ("draw_completed", 5.0),
-        ("completed", 4.0),
+        ("ordered", 0.0), ("requisition_created", 1.0), ("appointment_scheduled", 12.0),
+        ("draw_completed", 5.0), ("completed", 4.0),
     ),
     Method.ON_SITE: (
         ("ordered", 0.0), ("requisition_created", 1.0), ("draw_completed", 10.0), ("completed", 4.0),

@@ -46,7 +46,7 @@ class ActivePolicy:
             return None
         with self._lock:
             known = self._known
-        if known is not None and known.number == generation.number:
+        if known is not None and (known.number, known.hash) == (generation.number, generation.hash):
             return known
         parsed = parse_policy(generation.text, generation.source)
         if isinstance(

@@ -99,6 +99,9 @@ def rule_tripped(scene: Scene) -> Iterator[Problem]:
         if name.startswith("rule:"):
             rule = name.removeprefix("rule:")
             yield Problem(name, "warn", f"Rule {rule} is paused by {actor} ({reason})", "/rules", at)
+        if name.startswith("limits:"):
+            rule = name.removeprefix("limits:")
+            yield Problem(name, "bad", f"Rule {rule} is held: its limit tripped ({reason})", "/rules", at)
 
 
 def no_worker(scene: Scene) -> Iterator[Problem]:

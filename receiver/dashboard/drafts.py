@@ -88,7 +88,7 @@ def _fates(connection: Connection, policy: Policy, now: datetime) -> tuple[int, 
     for case in islice(stored_cases(connection, policy, now, only_open=True), MOST_ORDERS):
         looked_at += 1
         ahead = outlook(plan(policy, case), case)
-        if ahead.word == "will_cancel" and ahead.rule is not None and ahead.at is not None:
+        if ahead.rule is not None and ahead.at is not None:
             found[case.order.id] = Fate(case.order.id, ahead.rule, ahead.at)
     return looked_at, found
 

@@ -85,3 +85,11 @@ def test_acknowledging_takes_a_note_and_leads_back(dashboard: Dashboard) -> None
     assert "operator: deploying" in page
     assert dashboard.rows("audit")[-1]["target"] == "ack:no_worker:events"
     assert browser.get(address).status_code == 404
+
+
+def test_a_limit_of_one_rule_that_tripped_is_told() -> None:
+    scene = replace(CALM, switches={"limits:no-shows": ("40 due, 0 of 25 used", "engine", NOON)})
+    waiting, _ = problems_of(scene)
+    assert [problem.text for problem in waiting] == [
+        "Rule no-shows is held: its limit tripped (40 due, 0 of 25 used)"
+    ]

@@ -1,4 +1,4 @@
-"""The code of others that we ship is what it says it is."""
+"""The code of others that we ship or test with is what it says it is."""
 
 import tomllib
 from hashlib import sha256
@@ -6,18 +6,25 @@ from pathlib import Path
 
 import pytest
 
-STATIC = Path(__file__).parents[2] / "receiver/dashboard/static"
-FILES = tomllib.loads((STATIC / "VENDOR.toml").read_text(encoding="utf-8"))["file"]
+ROOT = Path(__file__).parents[2]
+FOLDERS = (ROOT / "receiver/dashboard/static", ROOT / "tests/browser/vendor")
 
 
-@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file["path"]))
-def test_a_vendored_file_has_the_sum_and_the_licence_it_claims(file: dict[str, str]) -> None:
-    assert sha256((STATIC / file["path"]).read_bytes()).hexdigest() == file["sha256"]
-    assert (STATIC / file["licence_file"]).is_file()
-    assert file["name"]
-    assert file["version"]
-    assert file["licence"]
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_vendored_files_have_the_sums_and_the_licences_they_claim(folder: Path) -> None:
+    for file in files_of(folder):
+        assert sha256((folder / file["path"]).read_bytes()).hexdigest() == file["sha256"]
+        assert (folder / file["licence_file"]).is_file()
+        assert file["name"]
+        assert file["version"]
+        assert file["licence"]
 
 
-def test_every_minified_file_is_listed() -> None:
-    assert {path.name for path in STATIC.glob("*.min.*")} == {file["path"] for file in FILES}
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_every_minified_file_is_listed(folder: Path) -> None:
+    assert {path.name for path in folder.glob("*.min.*")} == {file["path"] for file in files_of(folder)}
+
+
+def files_of(folder: Path) -> list[dict[str, str]]:
+    listed: list[dict[str, str]] = tomllib.loads((folder / "VENDOR.toml").read_text(encoding="utf-8"))["file"]
+    return listed

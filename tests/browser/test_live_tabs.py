@@ -1,0 +1,122 @@
+"""What is live never takes away what one is reading, choosing or typing; and it says when it is not live."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import OpenTab
+from tests.dashboard.conftest import Dashboard
+from workers.messages import Act, publish
+from workers.store import controls
+from workers.store.database import writing
+
+pytestmark = pytest.mark.browser
+
+CAUSE = "evaluate KeyError evaluating.py:look"
+
+
+@pytest.fixture
+def tab(house: Dashboard, open_tab: OpenTab) -> Page:
+    return open_tab(house)
+
+
+def go(tab: Page, address: str) -> None:
+    """Waits for the first update, which every page gets to make up for what it missed."""
+    with tab.expect_response(lambda answer: "hx-request" in answer.request.headers):
+        tab.goto(address)
+    expect(live(tab)).to_have_text("Live")
+
+
+def live(tab: Page) -> Any:
+    return tab.locator("#live")
+
+
+def fail_again(house: Dashboard) -> None:
+    (*_, last) = house.rows("failures")
+    house.put("failures", **(last | {"id": None, "state": "open", "at": house.clock(), "resolved_at": None}))
+
+
+def test_what_was_ticked_and_where_one_was_stays_when_a_row_comes(house: Dashboard, tab: Page) -> None:
+    go(tab, f"/dead-letters/cause?cause={CAUSE}&state=open")
+    ticked, next_one = tab.get_by_role("checkbox").nth(0), tab.get_by_role("checkbox").nth(1)
+    name, next_name = (str(one.get_attribute("id")) for one in (ticked, next_one))
+    ticked.check()
+    next_one.focus()
+    fail_again(house)
+    expect(tab.locator("main tbody tr")).to_have_count(3)
+    expect(tab.locator(f"#{name}")).to_be_checked()
+    expect(tab.locator(f"#{next_name}")).to_be_focused()
+    expect(tab.get_by_role("checkbox", checked=True)).to_have_count(1)
+
+
+def test_what_is_open_and_selected_stays_when_an_order_changes(house: Dashboard, tab: Page) -> None:
+    order = next(row for row in house.rows("orders") if row["status_name"] == "transit_customer")
+    go(tab, f"/orders/{order['id']}")
+    details = tab.locator(".timeline details").first
+    details.locator("summary").click()
+    tab.evaluate("getSelection().selectAllChildren(document.querySelector('.timeline details dl'))")
+    selected = tab.evaluate("String(getSelection())")
+    with writing(house.store) as connection:
+        controls.hold(connection, order["id"], actor="ana", reason="asked to", now=house.clock())
+    expect(tab.locator("#hold")).to_contain_text("by ana")
+    expect(details).to_have_attribute("open", "")
+    assert selected
+    assert tab.evaluate("String(getSelection())") == selected
+
+
+def test_what_one_types_stays_while_numbers_change(house: Dashboard, tab: Page) -> None:
+    go(tab, "/queues")
+    row = tab.locator("#queue-actions")
+    expect(row).to_contain_text("1")
+    tab.keyboard.press("/")
+    tab.keyboard.type("84d9")
+    publish(house.broker, Act(8))
+    expect(row.get_by_role("link", name="2", exact=True)).to_be_visible()
+    expect(tab.get_by_label("Jump to")).to_have_value("84d9")
+    expect(tab.get_by_label("Jump to")).to_be_focused()
+
+
+def test_a_list_does_not_move_by_itself_and_says_that_there_is_more(house: Dashboard, tab: Page) -> None:
+    go(tab, "/orders")
+    first = tab.locator("tbody tr").first.inner_text()
+    count = tab.locator("tbody tr").count()
+    (*_, order) = house.rows("orders")
+    house.put("orders", **(order | {"id": "a-new-one", "changed_at": house.clock()}))
+    news = tab.get_by_role("link", name="1 changed since")
+    expect(news).to_be_visible()
+    expect(tab.locator("tbody tr")).to_have_count(count)
+    assert tab.locator("tbody tr").first.inner_text().splitlines()[1] == first.splitlines()[1]
+    news.click()
+    expect(tab.locator("tbody tr").first).to_contain_text("a-new-on")
+
+
+def test_p_pauses_and_what_was_missed_is_made_up_for(house: Dashboard, tab: Page) -> None:
+    go(tab, "/queues")
+    row = tab.locator("#queue-actions")
+    tab.keyboard.press("p")
+    expect(live(tab)).to_have_text("Paused")
+    tab.evaluate("window.heard = new Promise((hear) => addEventListener('live:queues', hear, {once: true}))")
+    publish(house.broker, Act(8))
+    tab.evaluate("heard.then(() => null)")
+    expect(row.get_by_role("link", name="1", exact=True)).to_be_visible()
+    tab.keyboard.press("p")
+    expect(row.get_by_role("link", name="2", exact=True)).to_be_visible()
+    expect(live(tab)).to_have_text("Live")
+
+
+def test_a_tab_says_when_nobody_tells_it_anything(house: Dashboard, tab: Page) -> None:
+    go(tab, "/queues")
+    house.stop()
+    expect(live(tab)).to_have_text("Reconnecting")
+
+
+def test_signing_out_in_one_tab_closes_the_others(tab: Page) -> None:
+    go(tab, "/queues")
+    other = tab.context.new_page()
+    go(other, "/orders")
+    other.locator("summary", has_text="operator").click()
+    other.get_by_role("button", name="Sign out").click()
+    expect(tab.get_by_role("heading", level=1)).to_have_text("Sign in")
