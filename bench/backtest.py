@@ -1,5 +1,5 @@
-"""How long a backtest takes: orders made up by histories.py, read from a store of this run and replayed on all
-cores, beside the same replay in this one process without any store."""
+"""How long a backtest takes: orders made up by histories.py, stored, read and replayed on all cores, beside
+the same replay in this one process without any store."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ ORDERS = 10_000
 BATCH = 1_000
 
 
-def measure() -> None:
+def measure(count: int = ORDERS) -> None:
     policy = the_example()
-    made_up = list(cases(policy, ORDERS, NOW))
-    some = made_up[: ORDERS // 10]
-    alone = timed(lambda: [list(replay(policy, case, NOW)) for case in some]) * ORDERS / len(some)
+    made_up = list(cases(policy, count, NOW))
+    some = made_up[: count // 10]
+    alone = timed(lambda: [list(replay(policy, case, NOW)) for case in some]) * count / len(some)
     with tempfile.TemporaryDirectory() as folder:
         store = open_store(f"sqlite:///{Path(folder) / 'orders.db'}")
         metadata.create_all(store)

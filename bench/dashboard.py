@@ -26,7 +26,8 @@ from workers.embedded import EmbeddedRedis
 from workers.store import overview_reads, reads, users
 from workers.store.database import open_store, reading, writing
 
-ORDERS, FEW = 1_000_000, 1_000
+ORDERS = 1_000_000
+FEW = 1_000  # of the small store
 TIMES = 5  # each is asked for; the median counts
 PAGE_MS, FRAGMENT_MS = 200, 50
 SLACK = 3  # times the target, before --check complains: machines are noisy
@@ -53,7 +54,7 @@ FILTERS = (
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """A page or one region of it: the median in ms, what it should not exceed, the size of its HTML in bytes."""
+    """A page or one region of it: the median, and what it should not exceed; the size of its HTML in bytes."""
 
     milliseconds: float
     target: int

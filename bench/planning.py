@@ -24,13 +24,13 @@ def the_example() -> Policy:
     return loaded.policy
 
 
-def measure() -> None:
+def measure(count: int = ORDERS) -> None:
     policy = the_example()
-    found = list(cases(policy, ORDERS, NOW))
+    found = list(cases(policy, count, NOW))
     nothing = best_of_three(lambda: [id(case) for case in found])
     planned = best_of_three(lambda: [plan(policy, case).next_at for case in found])
     for what, seconds in (("an empty call", nothing), ("a plan and its next_at", planned)):
-        print(f"  {what:24} {seconds / ORDERS * 1e6:8.1f} µs an order")
+        print(f"  {what:24} {seconds / count * 1e6:8.1f} µs an order")
 
 
 def best_of_three(work: Callable[[], object]) -> float:

@@ -55,8 +55,8 @@ class NotSeen:
 
 
 def prepaid(services: Services, looks: int, and_calls: int = 0) -> Services | NotSeen:
-    """The services with permits in hand for so many looks and further calls, so that none of them has to queue
-    for itself while the first grows stale."""
+    """The services with permits in hand for so many looks and further calls, so that none of them has to
+    queue for itself while the first grows stale."""
     found = services.junction.prepaid(CALLS_A_LOOK * looks + and_calls)
     if isinstance(found, Postponed):
         return NotSeen(found.outcome, found.retry_after, ())

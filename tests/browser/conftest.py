@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
-from tests.dashboard.conftest import Dashboard
+from tests.dashboard.conftest import Dashboard, running_dashboard
 from tests.dashboard.filled import filled_dashboard
+from workers.embedded import EmbeddedRedis
 from workers.store.users import Role
 
 ARGUMENTS = (
@@ -20,8 +21,8 @@ ARGUMENTS = (
     *("--disable-component-update", "--disable-sync"),
 )
 PATIENCE_MS = 15_000
-# Answers of 400 and above, which a page may well get; what it then shows is for the tests to look at.
-EXPECTED = "Failed to load resource"
+# An answer of 400 or above and a stream that breaks off; what the page then shows is for the tests to look at.
+EXPECTED = ("Failed to load resource", "htmx: htmx:sse:error")
 TELL = """
 document.addEventListener("securitypolicyviolation", (event) =>
   complain(`${location.pathname}: ${event.violatedDirective} forbids ${event.blockedURI || event.sample}`))
@@ -79,8 +80,17 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
         yield dashboard
 
 
-@pytest.fixture
-def house(tmp_path: Path) -> Iterator[Dashboard]:
-    """As `filled`, for tests that do something."""
-    with filled_dashboard(tmp_path) as dashboard:
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Dashboard]:
+    """As `filled`, for tests that do something, each with rows of its own."""
+    with filled_dashboard(tmp_path_factory.mktemp("house")) as dashboard:
+        yield dashboard
+
+
+@contextmanager
+def empty_dashboard(folder: Path) -> Iterator[Dashboard]:
+    with (
+        EmbeddedRedis(folder / "redis") as redis,
+        running_dashboard(f"sqlite:///{folder / 'empty.db'}", redis.url) as dashboard,
+    ):
         yield dashboard

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,10 +10,9 @@ import pytest
 from playwright.sync_api import Page
 
 from receiver.dashboard.pages import PAGES
-from tests.browser.conftest import OpenTab
+from tests.browser.conftest import OpenTab, empty_dashboard
 from tests.dashboard.conftest import Dashboard, running_dashboard
 from tests.dashboard.crawling import crawl, one_of_each
-from workers.embedded import EmbeddedRedis
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(300)]
 
@@ -44,22 +42,13 @@ def in_trouble(filled: Dashboard) -> Iterator[Dashboard]:
         yield dashboard
 
 
-@contextmanager
-def empty(folder: Path) -> Iterator[Dashboard]:
-    with (
-        EmbeddedRedis(folder / "redis") as redis,
-        running_dashboard(f"sqlite:///{folder / 'empty.db'}", redis.url) as dashboard,
-    ):
-        yield dashboard
-
-
 def test_every_page_is_accessible(filled: Dashboard, pages: list[str], open_tab: OpenTab) -> None:
     assert len(pages) > len(MENU) * 3
     assert each(open_tab(filled, "admin"), pages, violations) == []
 
 
 def test_every_empty_page_is_accessible(tmp_path: Path, open_tab: OpenTab) -> None:
-    with empty(tmp_path) as dashboard:
+    with empty_dashboard(tmp_path) as dashboard:
         assert each(open_tab(dashboard, "viewer"), [*MENU, "/rules/draft"], violations) == []
 
 

@@ -388,7 +388,9 @@ def test_an_appointment_of_an_order_nobody_understands_is_left_alone(
     assert verdict(strange, action=Act.CANCEL_PSC) is Verdict.NO
 
 
-def test_an_event_that_could_not_be_read_may_have_been_a_shipment(an_order: Orders, verdict: Verdicts) -> None:
+def test_an_event_that_could_not_be_read_may_have_been_a_shipment(
+    an_order: Orders, verdict: Verdicts
+) -> None:
     order = an_order()
     assert verdict(order) is Verdict.DUE
     assert verdict(replace(order, facts=replace(order.facts, unreadable_events=1))) is Verdict.UNCLEAR

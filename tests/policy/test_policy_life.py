@@ -14,6 +14,7 @@ from tests.policy.conftest import Reader
 from tests.workers.conftest import HEAD, World, now
 from workers import operating
 from workers.core.plan import plan
+from workers.messages import ProjectDeliveries
 from workers.operating import Said
 from workers.planning import as_merged, make_plans
 from workers.policy_file import Loaded, load_policy
@@ -486,10 +487,11 @@ def test_planning_many_siblings_takes_as_many_queries_as_planning_one(sqlite_wor
         somebody = str(uuid4())
         kits = [a_kit(world, user_id=somebody) for _ in range(many)]
         world.drain()
-        world.sandbox.event(kits[0], "awaiting_registration")
-        world.deliver(kits[0])
+        for kit in kits:
+            world.sandbox.event(kit, "awaiting_registration")
+        arrived = ProjectDeliveries([world.deliver(kit) for kit in kits])
         with counted(world.store) as statements:
-            world.run(world.queue.popleft())
+            world.run(arrived)
         counts.append(len(statements))
     assert counts[0] == counts[1]
 

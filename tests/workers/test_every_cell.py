@@ -99,11 +99,11 @@ def cells(method: str) -> Cells:
     return {name: (junction == "yes", policy) for name, junction, policy in rows}
 
 
-def an_order(world: World, method: str, name: str) -> str:
-    """An order that has come to this status by its usual path, two days ago. A kit that shows a registration
-    has been handed out from stock, without any transit."""
+def an_order(world: World, method: str, name: str, *, direct: bool = False) -> str:
+    """An order that has come to this status by its usual path, two days ago, or directly from `ordered`. A
+    kit that shows a registration has been handed out from stock, without any transit."""
     at = now() - timedelta(days=2)
-    direct = name in {"registered", "testkit_registered", "never_heard_of"}
+    direct = direct or name in {"registered", "testkit_registered", "never_heard_of"}
     order_id = world.order(
         method=method,
         registrable=name == "awaiting_registration",
@@ -118,10 +118,10 @@ def an_order(world: World, method: str, name: str) -> str:
     return order_id
 
 
-def drive(world: World, method: str, include: str) -> dict[str, str]:
+def drive(world: World, method: str, include: str, *, direct: bool = False) -> dict[str, str]:
     """Status -> what happened to the order that was in it."""
     world.policy(RULE.replace("METHOD", method).replace("INCLUDE", INCLUDES[include]))
-    ids = {name: an_order(world, method, name) for name in cells(method)}
+    ids = {name: an_order(world, method, name, direct=direct) for name in cells(method)}
     before = {name: world.status(id_) for name, id_ in ids.items()}
     world.drain()
     return {name: _happened(world, id_, before[name]) for name, id_ in ids.items()}
@@ -153,6 +153,15 @@ def test_every_status_is_cancelled_exactly_where_the_table_says_so(
         for name, (_, policy) in cells(method).items()
     }
     assert drive(sqlite_world, method, include) == expected
+
+
+@pytest.mark.parametrize("method", ["testkit", "on_site_collection"])
+def test_a_status_counts_by_itself_whatever_the_history_does_not_tell(
+    sqlite_world: World, method: str
+) -> None:
+    assert drive(sqlite_world, method, "", direct=True) == {
+        name: "cancelled" if policy == "yes" else "left alone" for name, (_, policy) in cells(method).items()
+    }
 
 
 def test_the_same_on_the_other_database(postgres_world: World) -> None:

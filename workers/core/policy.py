@@ -32,7 +32,7 @@ _RANKS = {mode: rank for rank, mode in enumerate(Mode)}
 
 
 def lowest(*modes: Mode) -> Mode:
-    return min(modes, key=lambda mode: mode.rank)
+    return min(modes, key=_RANKS.__getitem__)
 
 
 class Act(StrEnum):

@@ -102,7 +102,8 @@ def coming(policy: Policy, case: Case, end: datetime) -> Iterator[Firing]:
     """The firings from `case.now` until just before `end` if nothing new happens; ends with one that acts.
     A notice that is on its way arrives now.
     """
-    case = replace(case, notices={key: at or case.now for key, at in case.notices.items()})
+    if case.notices:
+        case = replace(case, notices={key: at or case.now for key, at in case.notices.items()})
     while case.now < end:
         found = plan(policy, case)
         for rule in found.due:
