@@ -1,5 +1,5 @@
-"""`python -m bench [--quick] [WHAT …]`: one measurement after the other, all when none is named. With --quick each
-on so little that its figures say nothing: only to see that it runs."""
+"""`python -m bench [--quick] [WHAT …]`: one measurement after the other, all when none is named. With --quick
+each on so little that its figures say nothing: only to see that it runs."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from bench.stores import postgresql, sqlite
 from workers.projecting import project
 from workers.store import inbox
 from workers.store.database import reading, writing
-from workers.store.schema import appointments, order_events, orders
+from workers.store.schema import appointments, metadata, order_events, orders
 
 ORDERS = 300
 BATCHES = (1, 32)
@@ -26,12 +26,13 @@ Rows = list[dict[str, Any]]
 
 def measure(count: int = ORDERS) -> None:
     for name, opened in (("SQLite", sqlite), ("PostgreSQL", postgresql)):
-        for batch in BATCHES:
-            with opened() as store:
+        with opened() as store:
+            for batch in BATCHES:
                 _measure(f"{name}, {batch} a batch", store, count, batch)
 
 
 def _measure(what: str, store: Engine, count: int, batch: int) -> None:
+    _empty(store)
     ids = _received(store, count)
     batches = [ids[start : start + batch] for start in range(0, len(ids), batch)]
     with engine(store) as services:
@@ -45,6 +46,12 @@ def _measure(what: str, store: Engine, count: int, batch: int) -> None:
     projected, inserted = (len(ids) - batch) / took, _insert_again(store, len(ids), batch)
     print(f"  {what:24} {projected:8,.0f} events a second   only inserted {inserted:8,.0f}", end="")
     print(f"   {projected / inserted:5.2f} ×")
+
+
+def _empty(store: Engine) -> None:
+    with writing(store) as connection:
+        for table in reversed(metadata.sorted_tables):
+            connection.execute(delete(table))
 
 
 def _received(store: Engine, count: int) -> list[int]:

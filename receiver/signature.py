@@ -12,6 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from receiver.hashing import hmac_sha256
+
 FAMILIES = (b"svix-", b"webhook-")
 VERSION = b"v1,"
 MAX_SIGNATURES = 8  # two during a rotation at Junction; more only costs us time
@@ -113,5 +115,5 @@ def _signed_headers(given: Mapping[bytes, bytes]) -> tuple[bytes, bytes, bytes] 
 
 
 def _signed_by(secret: Secret, message: bytes, candidates: Sequence[bytes]) -> bool:
-    expected = b64encode(hmac.digest(secret.key, message, "sha256"))
+    expected = b64encode(hmac_sha256(secret.key, message))
     return any(hmac.compare_digest(expected, candidate) for candidate in candidates)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
 from tests.browser.conftest import OpenTab, empty_dashboard
 from tests.dashboard.conftest import Dashboard
@@ -45,6 +46,15 @@ def ready(tab: Page) -> int:
 def fail_again(house: Dashboard) -> None:
     (*_, last) = house.rows("failures")
     house.put("failures", **(last | {"id": None, "state": "open", "at": house.clock(), "resolved_at": None}))
+
+
+def test_a_page_is_live_also_when_its_scripts_come_one_after_the_other(tab: Page) -> None:
+    def late(route: Route) -> None:
+        time.sleep(0.5)
+        route.continue_()
+
+    tab.route("**/hx-sse*", late)
+    go(tab, "/queues")
 
 
 def test_what_was_ticked_and_where_one_was_stays_when_a_row_comes(house: Dashboard, tab: Page) -> None:

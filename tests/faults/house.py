@@ -171,7 +171,7 @@ class House:
 
 
 @contextmanager
-def house(folder: Path, policy: str = POLICY, port: int | None = None, **settings: str) -> Iterator[House]:
+def house(folder: Path, policy: str = POLICY, *, port: int = 0, **settings: str) -> Iterator[House]:
     """`settings`: further environment variables for every process."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "policy.yaml").write_text(policy)

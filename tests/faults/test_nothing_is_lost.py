@@ -6,6 +6,7 @@ import signal
 import time
 from base64 import b64encode
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -102,7 +103,7 @@ def test_a_secret_is_rotated_under_load_without_a_single_refusal(tmp_path: Path)
 @pytest.mark.timeout(300)
 def test_a_poison_event_is_set_aside_and_the_rest_flows_on(tmp_path: Path) -> None:
     """A worker that dies over one event, three times; a supervisor starts it again each time."""
-    poison = {"PYTHONPATH": f"{tmp_path / 'poison'}:{ROOT}"}
+    poison: dict[str, Any] = {"PYTHONPATH": f"{tmp_path / 'poison'}:{ROOT}"}
     (tmp_path / "poison").mkdir()
     (tmp_path / "poison" / "sitecustomize.py").write_text(POISON)
     with house(tmp_path / "house", **poison) as running:
@@ -127,7 +128,7 @@ def test_a_poison_event_is_set_aside_and_the_rest_flows_on(tmp_path: Path) -> No
 @pytest.mark.timeout(300)
 def test_pushes_that_get_lost_cost_time_and_nothing_else(tmp_path: Path) -> None:
     """One push in ten never reaches the queue, whoever makes it."""
-    careless = {"PYTHONPATH": f"{tmp_path / 'careless'}:{ROOT}"}
+    careless: dict[str, Any] = {"PYTHONPATH": f"{tmp_path / 'careless'}:{ROOT}"}
     (tmp_path / "careless").mkdir()
     (tmp_path / "careless" / "sitecustomize.py").write_text(CARELESS.format(log=tmp_path / "dropped"))
     with house(tmp_path / "house", **careless) as running:

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
@@ -41,9 +42,9 @@ def test_no_canary_is_found_anywhere_after_orders_went_all_the_way(tmp_path: Pat
     port = free_port()
     webhooks = f"http://127.0.0.1:{port}/webhooks/junction"
     with RunningSandbox(webhook_url=webhooks, secrets=(SECRET,), team_id=TEAM, retry_scale=0.01) as sandbox:
-        metrics = {"AUTOCANCEL_METRICS": "open", "JUNCTION_BASE_URL": sandbox.url}
+        metrics: dict[str, Any] = {"AUTOCANCEL_METRICS": "open", "JUNCTION_BASE_URL": sandbox.url}
         metrics |= {"JUNCTION_API_KEY": sandbox.config.api_key, "AUTOCANCEL_TICK_SECONDS": "0.2"}
-        with house(tmp_path, POLICY, port, **metrics) as running:
+        with house(tmp_path, POLICY, port=port, **metrics) as running:
             yesterday = (datetime.now(UTC) - timedelta(days=1)).isoformat()
             kit = sandbox.order(method="testkit", created_at=yesterday)["id"]
             visit = sandbox.order(method="walk_in_test", state="requisition_created", created_at=yesterday)[

@@ -29,6 +29,12 @@ RULE = """
 Change = Callable[[World, str], object]
 
 
+@pytest.fixture
+def world(sqlite_world: World) -> World:
+    """These stories are the same on either database; test_cancelling.py and test_races.py try both."""
+    return sqlite_world
+
+
 def said() -> Said:
     return Said("somebody", "a reason", now())
 
@@ -200,8 +206,7 @@ def test_a_clock_that_cannot_be_trusted_stops_everything_and_is_told(
     assert world.row(kit)["outlook"] == "clock_skew"
 
 
-def test_a_clock_that_goes_wrong_between_decision_and_call_holds_the_call_back(sqlite_world: World) -> None:
-    world = sqlite_world
+def test_a_clock_that_goes_wrong_between_decision_and_call_holds_the_call_back(world: World) -> None:
     kit = a_mistake(world)
     with skewed(world, 120) as junction:
         object.__setattr__(world.services, "junction", junction)

@@ -2,6 +2,8 @@
 
 from datetime import timedelta
 
+import pytest
+
 from tests.workers.conftest import HEAD, World, now
 from workers import operating
 from workers.operating import Outcome, Said
@@ -18,6 +20,12 @@ REVIEW = """
       - signal: {name: order.odd}
     then: {action: cancel_order}
 """
+
+
+@pytest.fixture
+def world(sqlite_world: World) -> World:
+    """These stories are the same on either database; test_cancelling.py and test_races.py try both."""
+    return sqlite_world
 
 
 def said() -> Said:

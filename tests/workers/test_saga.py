@@ -33,6 +33,12 @@ ALONE = """
 """
 
 
+@pytest.fixture
+def world(sqlite_world: World) -> World:
+    """These stories are the same on either database; test_cancelling.py and test_races.py try both."""
+    return sqlite_world
+
+
 def booked(world: World, method: str = "walk_in_test", hours: float = 72, **slot: Any) -> str:
     """An order whose visit begins in so many hours."""
     at = now() - timedelta(hours=5)
@@ -168,12 +174,12 @@ def test_a_slot_that_came_closer_since_the_decision_is_not_cancelled(world: Worl
     ],
 )
 def test_what_becomes_of_the_slot(
-    sqlite_world: World, choice: str, hours: float, slot: dict[str, Any], expected: list[str]
+    world: World, choice: str, hours: float, slot: dict[str, Any], expected: list[str]
 ) -> None:
-    sqlite_world.policy(rule(choice))
-    visit = booked(sqlite_world, hours=hours, **slot)
-    sqlite_world.drain()
-    assert acts(sqlite_world, visit) == expected
+    world.policy(rule(choice))
+    visit = booked(world, hours=hours, **slot)
+    world.drain()
+    assert acts(world, visit) == expected
 
 
 def test_a_home_visit_goes_with_its_order_and_that_is_verified(world: World) -> None:
@@ -219,8 +225,7 @@ def test_an_appointment_can_be_cancelled_alone(world: World, method: str, action
     assert len(acts(world, visit)) == 1
 
 
-def test_a_home_visit_past_its_refund_line_is_left_alone(sqlite_world: World) -> None:
-    world = sqlite_world
+def test_a_home_visit_past_its_refund_line_is_left_alone(world: World) -> None:
     world.policy(
         ALONE.replace("METHOD", "at_home_phlebotomy").replace("ACTION", "cancel_home_visit")
         + rule("never").replace("[walk_in_test, at_home_phlebotomy]", "[at_home_phlebotomy]")
@@ -230,16 +235,15 @@ def test_a_home_visit_past_its_refund_line_is_left_alone(sqlite_world: World) ->
     assert acts(world, visit) == []
 
 
-def test_a_reason_that_junction_does_not_have_ends_it_and_says_so(sqlite_world: World) -> None:
-    sqlite_world.policy(rule("always"), head=HEAD + "psc_cancel_reason: Full moon\n")
-    visit = booked(sqlite_world)
-    sqlite_world.drain()
-    assert acts(sqlite_world, visit) == []
-    assert outcome(sqlite_world, visit) == ("failed", "Junction has no cancellation reason 'Full moon'")
+def test_a_reason_that_junction_does_not_have_ends_it_and_says_so(world: World) -> None:
+    world.policy(rule("always"), head=HEAD + "psc_cancel_reason: Full moon\n")
+    visit = booked(world)
+    world.drain()
+    assert acts(world, visit) == []
+    assert outcome(world, visit) == ("failed", "Junction has no cancellation reason 'Full moon'")
 
 
-def test_reasons_are_asked_for_once_and_waited_for(sqlite_world: World) -> None:
-    world = sqlite_world
+def test_reasons_are_asked_for_once_and_waited_for(world: World) -> None:
     world.policy(rule("always"))
     world.sandbox.fault("status", status=500, operation="psc_reasons", count=1)
     visits = [booked(world), booked(world)]
@@ -310,9 +314,8 @@ def test_an_unconfirmed_cancel_is_told_to_people_once(world: World) -> None:
     assert [type_ for type_, _ in world.news(visit)] == ["autocancel.unconfirmed", "autocancel.confirmed"]
 
 
-def test_waiting_for_a_permit_uses_up_no_attempt(sqlite_world: World) -> None:
+def test_waiting_for_a_permit_uses_up_no_attempt(world: World) -> None:
     """Ten times Junction asks for patience; the eleventh call is made."""
-    world = sqlite_world
     world.policy(rule("never"))
     visit = booked(world)
     object.__setattr__(world.services.patience, "first_look", timedelta(0))

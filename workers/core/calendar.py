@@ -242,6 +242,7 @@ EVERY_US_ZONE: frozenset[str] = frozenset(_STATES)
 """Where a patient of an unknown state may be: Honolulu to New York, without the territories."""
 
 
+@lru_cache(maxsize=256)
 def zones_of_state(code: str) -> frozenset[str]:
     """The IANA zones in use in a US state or territory (`TX`); empty if there is none of that code."""
     places = (_STATES | _TERRITORIES).items()

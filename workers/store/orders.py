@@ -6,7 +6,7 @@ What operators' lists need is in reads.py; what a rule needs besides the order i
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
@@ -371,11 +371,13 @@ def _slot_rows(change: Change) -> list[dict[str, Any]]:
 
 _TIMES = ("updated_at", "observed_at", "created_at")
 _DATES = ("activate_by", "birth_date")
+_FACTS = tuple(Facts.__dataclass_fields__)
 
 
 def facts_to_json(facts: Facts, appointment_missing: datetime | None = None) -> dict[str, Any]:
     """The facts as plain JSON; what is not known is left out."""
-    document = {key: value for key, value in asdict(facts).items() if value not in (None, (), frozenset())}
+    told = {name: getattr(facts, name) for name in _FACTS}
+    document = {name: value for name, value in told.items() if value not in (None, (), frozenset())}
     for key in (*_TIMES, *_DATES):
         if key in document:
             document[key] = document[key].isoformat()
