@@ -21,7 +21,7 @@ ARGUMENTS = (
     *("--disable-component-update", "--disable-sync"),
 )
 PATIENCE_MS = 15_000
-# An answer of 400 or above and a stream that breaks off; what the page then shows is for the tests to look at.
+# An answer of 400 or above and a stream that breaks off: what the page then shows is for the tests to see.
 EXPECTED = ("Failed to load resource", "htmx: htmx:sse:error")
 TELL = """
 document.addEventListener("securitypolicyviolation", (event) =>

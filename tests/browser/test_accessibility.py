@@ -1,4 +1,4 @@
-"""axe-core finds nothing, on any page, light or dark, full, empty or in trouble; and all of it fits a phone."""
+"""axe-core finds nothing on any page, light or dark, full, empty or in trouble; and all fits a phone."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def each(tab: Page, pages: Iterable[str], find: Callable[[Page], list[str]]) -> 
 
 
 def violations(tab: Page) -> list[str]:
-    """What axe-core finds: by all its rules where it is light, and again in the dark by those about colours."""
+    """What axe-core finds: by all its rules where it is light, by those about colours in the dark."""
     tab.evaluate(AXE)  # over the debugger's wire, so that no security policy is in its way
     found = []
     for theme, options in THEMES.items():

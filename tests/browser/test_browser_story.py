@@ -1,4 +1,4 @@
-"""What an operator sees and does while everything runs: receiver, worker and clock as processes, a real Redis,
+"""What an operator sees and does while all runs: receiver, worker and clock as processes, a real Redis,
 the sandbox in Junction's place. Pages are not reloaded: what happens is to appear by itself."""
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ def test_a_poison_event_dies_is_shown_replayed_and_drains(scene: Scene, tab: Pag
     expect(tab.get_by_text("Replayed 1: 0 failed again, 1 did not.")).to_be_visible()
     tab.goto(f"/orders/{kit}")
     expect(tab.locator(".map-drawing .current")).to_contain_text("With customer", timeout=SLOWLY)
-    expect(tab.get_by_role("link", name="dead letter")).to_have_count(0)
+    expect(tab.get_by_role("link", name="A dead letter waits")).to_have_count(0)
 
 
 def test_a_paused_queue_fills_and_drains_when_it_goes_on(scene: Scene, tab: Page) -> None:

@@ -24,7 +24,8 @@ reachable.length
 """
 WHERE = """() => {
   const one = document.activeElement, style = getComputedStyle(one);
-  return [reachable.indexOf(one), style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2, one.outerHTML];
+  const seen = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) >= 2;
+  return [reachable.indexOf(one), seen, one.outerHTML];
 }"""
 
 
@@ -36,7 +37,7 @@ def tab(filled: Dashboard, open_tab: OpenTab) -> Page:
 @pytest.mark.parametrize("address", ["/", "/orders", "/queues", "/dead-letters", "/rules/draft"])
 def test_tab_goes_through_everything_in_order_and_shows_where_it_is(tab: Page, address: str) -> None:
     tab.goto(address)
-    reached = []
+    reached: list[int] = []
     count = tab.evaluate(REACHABLE)
     while len(reached) < count:
         number, is_seen, what = step(tab)

@@ -47,7 +47,13 @@ RULES = (
     ("kit-never-registered", "enforce", "testkit", "awaiting_registration", "nobody registered the kit"),
     ("kit-never-shipped", "review", "testkit", "requisition_created", "a person decides"),
     ("walk-in-never-booked", "shadow", "walk_in_test", "requisition_created", "on trial"),
-    ("home-visit-never-booked", "enforce", "at_home_phlebotomy", "requisition_created", "no visit was booked"),
+    (
+        "home-visit-never-booked",
+        "enforce",
+        "at_home_phlebotomy",
+        "requisition_created",
+        "no visit was booked",
+    ),
     ("on-site-never-drawn", "enforce", "on_site_collection", "requisition_created", "nobody came"),
 )
 POLICY = "".join(
@@ -121,7 +127,9 @@ def _out_of_order(world: World, order_id: str) -> None:
     order = world.sandbox.api.get(f"/v3/order/{order_id}").json()
     first = order["events"][:1]
     data = order | {"events": first, "last_event": first[0], "updated_at": first[0]["created_at"]}
-    world.deliver(order_id, {"event_type": "labtest.order.updated", "team_id": order["team_id"], "data": data})
+    world.deliver(
+        order_id, {"event_type": "labtest.order.updated", "team_id": order["team_id"], "data": data}
+    )
 
 
 def _workers(dashboard: Dashboard) -> None:
@@ -156,7 +164,12 @@ def _queues(dashboard: Dashboard) -> None:
 def _failures(dashboard: Dashboard, order_id: str) -> None:
     now = dashboard.clock()
     for number, (error, state) in enumerate(
-        [("KeyError", "open"), ("KeyError", "open"), ("IntegrityError", "acknowledged"), ("KeyError", "replayed")]
+        [
+            ("KeyError", "open"),
+            ("KeyError", "open"),
+            ("IntegrityError", "acknowledged"),
+            ("KeyError", "replayed"),
+        ]
     ):
         settled = {"resolved_at": now, "resolved_by": "ana", "reason": "fixed in v1.4.0"}
         dashboard.put(
@@ -173,9 +186,11 @@ def _trouble_at_the_door(dashboard: Dashboard) -> None:
         at = now - timedelta(minutes=minutes)
         minute = at.replace(second=0, microsecond=0)
         dashboard.put("rejections", minute=minute, reason=reason, count=minutes, last_at=at)
-    for number, (state, body) in enumerate([("quarantined", {}), ("foreign", None), ("unreadable", None)]):
+    odd: list[tuple[str, Any]] = [("quarantined", {}), ("foreign", None), ("unreadable", None)]
+    for number, (state, body) in enumerate(odd):
         dashboard.put(
-            "deliveries", delivery_id=f"msg_odd_{number}", received_at=now, signed_at=now, size=812, body=body,
+            "deliveries", delivery_id=f"msg_odd_{number}", received_at=now, signed_at=now, size=812,
+            body=body,
             secret_label="tests", sha256="0" * 64, state=state, attempts=3, error="KeyError at read.py:read",
             event_type="labtest.order.created", duplicates=2, last_duplicate_at=now,
         )  # fmt: skip
@@ -185,7 +200,12 @@ def _figures(dashboard: Dashboard) -> None:
     this_minute = dashboard.clock().replace(second=0, microsecond=0)
     for ago in range(90):
         minute = this_minute - timedelta(minutes=ago)
-        counts = {"events.ok": 20 + ago % 7, "events.retried": ago % 3, "events.le_30": 20, "orders.failed": 1}
+        counts = {
+            "events.ok": 20 + ago % 7,
+            "events.retried": ago % 3,
+            "events.le_30": 20,
+            "orders.failed": 1,
+        }
         for series, value in counts.items():
             dashboard.put("figures", minute=minute, series=f"queue.{series}", value=value)
 

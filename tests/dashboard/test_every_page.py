@@ -1,4 +1,4 @@
-"""What holds for every page there is: it is linked, it is closed to strangers, and looking at it is harmless."""
+"""What holds for every page: it is linked, it is closed to strangers, and looking at it is harmless."""
 
 from __future__ import annotations
 
@@ -89,4 +89,4 @@ def everything(filled: Dashboard) -> dict[str, Any]:
     """All that store and queues hold; only a session may note when it was used last."""
     client: Any = filled.broker.client
     tables = {name: filled.rows(name) for name in metadata.tables if name != "sessions"}
-    return tables | {key: client.dump(key) for key in client.keys()}
+    return tables | {key: client.dump(key) for key in client.scan_iter()}
