@@ -12,7 +12,7 @@ DEV    := .venv/.stamp-dev
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo test check test-browser test-api bench bench-dashboard faults lock clean
+.PHONY: help demo test check test-browser test-api bench bench-dashboard faults screenshots lock clean
 
 help: ## list what you can do
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ bench-dashboard: $(DEV) ## time its pages on 1 M orders (10 GB of disk); ARGS="-
 
 faults: $(DEV) ## the long tests: kill, restart and starve every part under load
 	@$(PYTEST) -m long
+
+screenshots: $(DEV) ## take the pictures of the pages for the docs, once a demo has played; takes two minutes
+	@CHROMIUM="$(CHROMIUM)" $(BIN)/python -m tests.browser.screenshots
 
 lock: ## pin requirements*.txt again, with hashes; ARGS=--upgrade takes the newest
 	@tools=$$(mktemp -d) && trap 'rm -rf "$$tools"' EXIT && \

@@ -42,5 +42,5 @@ def engine(store: Engine) -> Iterator[Services]:
             environment=loaded.policy.environment,
             team_id=str(TEAM_ID),
             version="bench",
-            reasons=Reasons(junction, now),
+            reasons=Reasons(now),
         )

@@ -155,7 +155,7 @@ def _parsed(body: bytes) -> object:
     except (ValueError, RecursionError) as error:
         raise Unreadable("not JSON that Python can read") from error
     # What opens no more often cannot be deeper, and to count that is quicker than to look.
-    if body.count(b"{") + body.count(b"[") > DEEPEST and _is_deeper_than(DEEPEST, payload):
+    if body.count(b"{") + body.count(b"[") >= DEEPEST and _is_deeper_than(DEEPEST, payload):
         raise Unreadable(f"nested deeper than {DEEPEST} levels")
     return payload
 

@@ -58,7 +58,8 @@ def act(services: Services, action_id: int) -> None:
     if errand.worn_out:
         _bury(services, errand.action)
         return
-    paid = prepaid(services, 1 + len(errand.others), and_calls=1)
+    and_calls = 1 if errand.action.step is Step.CANCEL_ORDER else 2  # the reason may have to be asked for
+    paid = prepaid(services, 1 + len(errand.others), and_calls)
     if isinstance(paid, NotSeen):
         _wait(services, errand.action, paid)
         return
@@ -147,7 +148,7 @@ def _reason(services: Services, errand: Errand) -> Reason:
     if errand.action.step is Step.CANCEL_ORDER:
         return ""
     kind = PSC if errand.action.step is Step.CANCEL_PSC else HOME_VISIT
-    return services.reasons.find(kind, errand.reason_name)
+    return services.reasons.find(services.junction, kind, errand.reason_name)
 
 
 def _gate(

@@ -87,7 +87,7 @@ def build(settings: Settings) -> tuple[Broker, Services]:
         environment=settings.environment,
         team_id=str(settings.team_id),
         version=VERSION,
-        reasons=Reasons(junction, utc_now),
+        reasons=Reasons(utc_now),
         lease=timedelta(seconds=settings.lease_seconds),
         patience=patience(settings),
     )

@@ -9,7 +9,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Page, ViewportSize, expect, sync_playwright
 from sqlalchemy import select
 
 from demo.cast import CAST
@@ -21,7 +21,7 @@ from workers.store.database import reading
 from workers.store.schema import decisions
 
 IMAGES = ROOT / "docs/images"
-WINDOW = {"width": 1280, "height": 860}
+WINDOW: ViewportSize = {"width": 1280, "height": 860}
 MOST_BYTES = 150_000
 
 

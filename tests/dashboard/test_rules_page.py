@@ -131,8 +131,8 @@ def test_a_rule_tells_what_it_did(dashboard: Any) -> None:
     decision(dashboard, "confirmed", timedelta(days=8))
     decision(dashboard, "final", verdict="keep")
     page = dashboard.sign_in("viewer").get("/rules").text
-    assert 'aria-label="3 matched, 1 cancelled, 1 failed"' in page
-    assert 'aria-label="5 matched, 2 cancelled, 2 failed"' in page
+    assert ">3 matched, 1 cancelled, 1 failed<" in page
+    assert ">5 matched, 2 cancelled, 2 failed<" in page
 
 
 def test_a_rule_tells_what_it_will_do_and_leads_there(
@@ -318,6 +318,6 @@ def test_both_databases_tell_the_same(open_dashboard: Any, database_url: str, re
     order(dashboard, "o-1", 10, outlook="will_cancel", outlook_rule="kits")
     decision(dashboard, "confirmed")
     page = dashboard.sign_in("viewer").get("/rules").text
-    assert 'aria-label="1 matched, 1 cancelled, 0 failed"' in page
+    assert ">1 matched, 1 cancelled, 0 failed<" in page
     assert "1 order<" in page
     assert '<strong class="gain">+1</strong>' not in try_out(dashboard, HEAD + rule(hours=80))

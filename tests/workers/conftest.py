@@ -274,7 +274,7 @@ def world_with(sandbox: RunningSandbox, store: Engine, tmp_path: Path) -> Iterat
             environment="sandbox",
             team_id=str(sandbox.config.team_id),
             version="tests",
-            reasons=Reasons(junction, now),
+            reasons=Reasons(now),
             patience=Patience(first_look=timedelta(seconds=0.1), second_call=timedelta(seconds=2)),
         )
         yield World(sandbox, services, tmp_path, queue)
