@@ -35,8 +35,6 @@ from workers.store.overview_reads import RuleRecord
 
 CHANGES_SHOWN = 100
 
-POLICY = ActivePolicy()
-
 Switch = tuple[str, str, datetime]  # reason, who, since
 
 CEILINGS = {"per_hour": "in an hour", "per_day": "in a day"}
@@ -89,7 +87,7 @@ def show_text(visit: Visit) -> Response:
 def _in_force(connection: Connection) -> Active | None:
     """None before the first policy, or when another version of this program accepted it."""
     try:
-        return POLICY.read(connection)
+        return ActivePolicy().read(connection)
     except PolicyNotUnderstood:
         return None
 
@@ -150,7 +148,7 @@ def _pause(connection: Connection, rule: str, said: Said) -> str:
 
 
 def _resume(connection: Connection, rule: str, said: Said) -> str:
-    gone_on = operating.resume(connection, POLICY, rule or None, said)
+    gone_on = operating.resume(connection, ActivePolicy(), rule or None, said)
     if gone_on is None:
         raise not_found("rule of that name in the policy in force")
     return f"{rule or 'The limits'} resumed; {gone_on} held decisions go on."

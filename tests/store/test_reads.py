@@ -117,10 +117,13 @@ def test_a_percent_sign_in_a_filter_matches_itself_only(store: Engine) -> None:
 
 def test_a_kit_back_in_received_after_delivery_is_not_listed_as_open(store: Engine) -> None:
     with writing(store) as connection:
-        put_order(connection, "at-home", "received.testkit.requisition_created", has_shipped=True)
+        put_order(connection, "at-home", "received.testkit.requisition_created")
+        put_event(connection, "at-home", 1, "collecting_sample.testkit.with_customer")
+        put_order(connection, "tracked", "received.testkit.ordered", facts={"outbound_tracking": True})
         put_order(connection, "untouched", "received.testkit.requisition_created")
+        put_event(connection, "untouched", 2, "received.testkit.ordered")
     assert ids(store, openings=("open",)) == {"untouched"}
-    assert ids(store, openings=("closed",)) == {"at-home"}
+    assert ids(store, openings=("closed",)) == {"at-home", "tracked"}
 
 
 def test_every_order_stands_in_exactly_one_opening(store: Engine) -> None:

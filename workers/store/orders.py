@@ -324,7 +324,6 @@ def _order_row(order: Order) -> dict[str, Any]:
         "status_at": last.at if last else None,
         "open": order.open,
         "reinstated": order.history.reinstated,
-        "has_shipped": order.has_shipped,
         "lab_test_id": order.facts.lab_test_id,
         "created_at": order.created_at,
         "updated_at": order.facts.updated_at if order.facts != NOTHING_KNOWN else None,

@@ -15,6 +15,7 @@ from sqlalchemy import (
     RowMapping,
     Select,
     and_,
+    exists,
     func,
     literal,
     not_,
@@ -24,9 +25,8 @@ from sqlalchemy import (
     union,
 )
 
-from workers.core.status import CATALOGUE, Level, Window
+from workers.core.status import CATALOGUE, Level, Reach, Window
 from workers.store.schema import (
-    TROUBLED,
     actions,
     appointments,
     attempts,
@@ -141,7 +141,7 @@ def _order_conditions(wanted: OrderFilter) -> list[ColumnElement[bool]]:
     if wanted.held:
         found.append(orders.c.id.in_(select(holds.c.order_id)))
     if wanted.failing:
-        found.append(orders.c.id.in_(_failing()))
+        found.append(_failing())
     if wanted.text:
         found.append(orders.c.id.in_(_named(wanted.text)))
     return found
@@ -153,27 +153,35 @@ def _pairs(*windows: Window) -> ColumnElement[bool]:
     return tuple_(orders.c.method, orders.c.status_name).in_(pairs)
 
 
+def _left_us() -> ColumnElement[bool]:
+    """Something in the history, not only the latest status, shows the kit out or the sample taken."""
+    gone = sorted({entry.name for entry in CATALOGUE.values() if entry.reach is not Reach.NOWHERE})
+    said = or_(*(order_events.c.status.endswith(f".{name}", autoescape=True) for name in gone))
+    events = exists().where(order_events.c.order_id == orders.c.id, said)
+    return or_(events, func.coalesce(orders.c.facts["outbound_tracking"].as_boolean(), False))
+
+
 _FREE = _pairs(Window.OPEN, Window.UNTIL_SHIPPED)
 _OPT_IN = _pairs(Window.REGISTERED_KITS, Window.DRAWN)
 _KNOWN = _pairs(*Window)
 _OPENINGS: dict[Opening, ColumnElement[bool]] = {
-    "open": and_(orders.c.open, not_(orders.c.reinstated), _FREE, not_(orders.c.has_shipped)),
+    "open": and_(orders.c.open, not_(orders.c.reinstated), _FREE, not_(_left_us())),
     "opt_in": and_(orders.c.open, not_(orders.c.reinstated), _OPT_IN),
     "closed": and_(
-        orders.c.open,
-        _KNOWN,
-        or_(orders.c.reinstated, _pairs(Window.CLOSED), and_(_FREE, orders.c.has_shipped)),
+        orders.c.open, _KNOWN, or_(orders.c.reinstated, _pairs(Window.CLOSED), and_(_FREE, _left_us()))
     ),
     "ended": not_(orders.c.open),
     "unknown": and_(orders.c.open, not_(func.coalesce(_KNOWN, False))),
 }
 
+# Outlooks that say a look did not come off.
+TROUBLES = ("quarantined", "clock_skew")
+WAITING = "waits: "  # what follows is why
 
-def _failing() -> Select[Any]:
-    """The ids of orders a look at which did not come off, or of which a message or a delivery is dead."""
-    troubled = select(orders.c.id).where(TROUBLED)
+
+def _failing() -> ColumnElement[bool]:
     dead = select(failures.c.order_id).where(failures.c.state == "open", failures.c.order_id.is_not(None))
-    return select(union(troubled, dead).subquery().c.id)
+    return or_(orders.c.outlook.in_(TROUBLES), orders.c.outlook.startswith(WAITING), orders.c.id.in_(dead))
 
 
 def _named(text: str) -> Select[Any]:

@@ -80,9 +80,6 @@ rejections = Table(
     Column("last_at", Utc, nullable=False),
 )
 
-# Outlooks that say a look did not come off. Queries use these very words, or the index is not theirs.
-TROUBLED = text("outlook IN ('quarantined', 'clock_skew') OR outlook LIKE 'waits: %'")
-
 orders = Table(
     "orders",
     metadata,
@@ -95,7 +92,6 @@ orders = Table(
     Column("status_at", Utc),
     Column("open", Boolean, nullable=False),  # not terminal, as far as we know
     Column("reinstated", Boolean, nullable=False, server_default=text("false")),
-    Column("has_shipped", Boolean, nullable=False, server_default=text("false")),  # or was drawn, ever
     Column("lab_test_id", String(64)),
     Column("created_at", Utc),  # at Junction
     Column("updated_at", Utc),  # at Junction
@@ -122,18 +118,13 @@ orders = Table(
     Index("ix_orders_changed_at", "changed_at", "id"),
     Index("ix_orders_user_id", "user_id", "lab_test_id"),
     Index("ix_orders_status", "method", "status_name", "changed_at"),
-    Index("ix_orders_outlook", "outlook", "outlook_at", "outlook_rule"),
-    Index("ix_orders_open", "changed_at", "id", sqlite_where=text("open = 1"), postgresql_where=text("open")),
-    Index("ix_orders_troubled", "outlook", sqlite_where=TROUBLED, postgresql_where=TROUBLED),
+    Index("ix_orders_outlook", "outlook", "outlook_at"),
+    Index("ix_orders_open", "changed_at", "id", sqlite_where=text("open"), postgresql_where=text("open")),
     Index("ix_orders_rule", "outlook_rule", "changed_at", "id"),
     Index("ix_orders_status_name", "status_name", "changed_at"),
     Index("ix_orders_created_at", "created_at", "id"),
     Index(
-        "ix_orders_stale_plan",
-        "generation",
-        "id",
-        sqlite_where=text("open = 1"),  # as SQLAlchemy asks: SQLite knows an index by the words of its condition
-        postgresql_where=text("open"),
+        "ix_orders_stale_plan", "generation", "id", sqlite_where=text("open"), postgresql_where=text("open")
     ),
 )
 
@@ -258,7 +249,6 @@ decisions = Table(
     Index("ix_decisions_order", "order_id", "id"),
     Index("ix_decisions_at", "at", "id"),
     Index("ix_decisions_verdict", "verdict", "id"),
-    Index("ix_decisions_recent", "verdict", "at", "state", "rule"),
     Index("ix_decisions_rule", "rule", "id"),
     Index("ix_decisions_state", "state", "id"),
     Index(
