@@ -18,7 +18,8 @@ pytestmark = pytest.mark.browser
 
 # What Tab should come to, in the order in which it stands on the page.
 REACHABLE = """
-window.all_reachable = () => [...document.querySelectorAll("a[href], button, input, select, textarea, summary")].filter(
+window.all_reachable = () =>
+  [...document.querySelectorAll("a[href], button, input, select, textarea, summary")].filter(
   (one) => !one.disabled && one.type !== "hidden" && one.checkVisibility({visibilityProperty: true}))
 all_reachable().length
 """
