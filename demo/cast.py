@@ -97,7 +97,7 @@ class Fault(Step):
 class Story:
     """One order: how it begins (the fields of sandbox.control.NewOrder), what happens then, how it must end.
 
-    `rule`: the one that decides; None when none may. `slot_goes`: we cancel its appointment, too.
+    `rule`: the one that decides; None when none does. `slot_goes`: we cancel its appointment, too.
     """
 
     who: str
@@ -243,7 +243,7 @@ CAST = (
         "Jan",
         KIT,
         Ending.BLOCKED,
-        None,
+        "kit-never-shipped",
         "the webhook of its shipping got lost; the fresh look saw it",
         (Event(6, "transit_customer", quiet=True),),
     ),
@@ -371,7 +371,7 @@ CAST = (
         "Dee",
         WALK_IN,
         Ending.BLOCKED,
-        None,
+        "walk-in-never-booked",
         "partial results send no webhook; the fresh look saw them",
         (Event(6, "partial_results"),),
     ),
@@ -428,7 +428,7 @@ CAST = (
         "Mia",
         HOME_VISIT,
         Ending.BLOCKED,
-        None,
+        "home-visit-never-confirmed",
         "the webhook of her confirmation got lost; the fresh look saw it",
         (Slot(0, "pending"), Slot(6, "confirmed", quiet=True)),
     ),
@@ -461,7 +461,7 @@ CAST = (
         "Una",
         ON_SITE,
         Ending.BLOCKED,
-        None,
+        "on-site-never-collected",
         "the webhook of her draw got lost; the fresh look saw it",
         (Event(6, "draw_completed", quiet=True),),
     ),

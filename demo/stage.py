@@ -142,7 +142,7 @@ class Place:
         return self.environment(
             JUNCTION_BASE_URL=self.sandbox_url,
             JUNCTION_API_KEY=self.junction_key,
-            AUTOCANCEL_POLICY=str(POLICY),
+            AUTOCANCEL_POLICY=str(POLICY.relative_to(ROOT)),  # where each process runs
             AUTOCANCEL_CALLS_PER_SECOND="50",
             AUTOCANCEL_CALLS_AT_ONCE="50",
             AUTOCANCEL_TICK_SECONDS="0.2",

@@ -69,7 +69,6 @@ def _addresses(stage: Stage) -> dict[str, str]:
         decision, order = connection.execute(cancelled).first() or (1, "")
     return {
         "overview": "/",
-        "orders": "/orders",
         "order": f"/orders/{order}",
         "decision": f"/decisions/{decision}",
         "queues": "/queues",

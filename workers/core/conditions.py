@@ -543,4 +543,11 @@ def _time(at: datetime | None) -> str:
 
 
 def _plain(value: object) -> str:
-    return f"[{', '.join(map(str, value))}]" if isinstance(value, tuple) else str(value)
+    """As a policy spells it."""
+    match value:
+        case tuple():
+            return f"[{', '.join(map(str, value))}]"
+        case bool():
+            return str(value).lower()
+        case _:
+            return str(value)

@@ -85,7 +85,8 @@
   keysOn.checked = localStorage.getItem("keys") !== "off";
   keysOn.addEventListener("change", () => localStorage.setItem("keys", keysOn.checked ? "on" : "off"));
   showKeys.hidden = false;
-  showKeys.addEventListener("click", () => dialog.showModal());
+  // The menu goes first: a dialog gives the focus back to where it was, and that must still be there.
+  showKeys.addEventListener("click", () => { closeMenu(showKeys.closest("details")); dialog.showModal(); });
   let afterG = 0;
   const rows = () => [...document.querySelectorAll("main tbody tr")].filter((row) => row.querySelector("a[href]"));
   const step = (by) => {
@@ -113,11 +114,11 @@
   });
 
   // A menu closes when one looks elsewhere.
+  const closeMenu = (menu) => { menu.open = false; menu.querySelector("summary").focus(); };
   document.addEventListener("click", (event) => {
     for (const menu of document.querySelectorAll("details.menu[open]")) if (!menu.contains(event.target)) menu.open = false;
   });
   document.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape") return;
-    for (const menu of document.querySelectorAll("details.menu[open]")) { menu.open = false; menu.querySelector("summary").focus(); }
+    if (event.key === "Escape") document.querySelectorAll("details.menu[open]").forEach(closeMenu);
   });
 })();
