@@ -3,6 +3,7 @@
 PYTHON   ?= python3
 CHROMIUM ?= $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
 ARGS     ?=
+JOBS     ?= 3# processes that share the tests: some compute, some wait
 
 BIN    := .venv/bin
 PIP    := $(BIN)/pip --disable-pip-version-check --quiet
@@ -21,7 +22,7 @@ demo: $(RUN) ## play a day of orders through all four processes; ONCE=1 ends whe
 	@$(BIN)/python -m demo $(if $(ONCE),--once)
 
 test: $(DEV) ## all tests but the browser's, the API fuzzing and the long ones; ARGS="tests/core -x"
-	@$(PYTEST) -m "not browser and not api and not long"
+	@$(PYTEST) -n $(JOBS) --dist loadfile -m "not browser and not api and not long"
 
 check: $(DEV) ## what CI runs first: ruff, mypy --strict, import rules
 	$(BIN)/ruff check .

@@ -22,13 +22,14 @@ from receiver.metrics import Metrics
 from workers.messages import ProjectDeliveries, publish
 from workers.store import inbox
 from workers.store.inbox import Arrival, Recorded, Store
+from workers.store.watermark import Watermark
 
 log = structlog.get_logger(__name__)
 
 LARGEST_BATCH = 200  # rows a transaction; more gains nothing and keeps the first of them waiting
 LARGEST_MESSAGE = 100  # rows a message; whoever takes it handles them in one transaction too
 UNANNOUNCED = 10_000  # ids kept while the queue is slow
-COUNT_EVERY = 10.0  # seconds between writing down how many requests were turned away
+TIDY_EVERY = 10.0  # seconds between writing down how many requests were turned away, and looking back
 FINISH_WRITING = 3.0  # seconds, after the last request has ended; a stop shall take ten in all
 FINISH_PUSHING = 2.0
 
@@ -73,6 +74,7 @@ class Intake:
         patience: timedelta,
     ) -> None:
         self._store = store
+        self._watermark = Watermark(store)
         self._clock = clock
         self._metrics = metrics
         self._room = room
@@ -134,18 +136,19 @@ class Intake:
     # --- the writer's thread -----------------------------------------------------------------------------
 
     def _write(self) -> None:
-        count_at = time.monotonic() + COUNT_EVERY
+        tidy_at = time.monotonic() + TIDY_EVERY
         while (batch := self._next_batch()) or not self._stopping:
             if batch:
                 self._settle(batch)
-            if time.monotonic() >= count_at:
+            if time.monotonic() >= tidy_at:
                 self._write_down_turned_away()
-                count_at = time.monotonic() + COUNT_EVERY
+                self._look_back()
+                tidy_at = time.monotonic() + TIDY_EVERY
         self._write_down_turned_away()
 
     def _next_batch(self) -> list[Waiting]:
         with self._wake:
-            self._wake.wait_for(lambda: self._waiting or self._stopping, timeout=COUNT_EVERY)
+            self._wake.wait_for(lambda: self._waiting or self._stopping, timeout=TIDY_EVERY)
             return [self._waiting.popleft() for _ in range(min(len(self._waiting), LARGEST_BATCH))]
 
     def _settle(self, batch: Sequence[Waiting]) -> None:
@@ -179,6 +182,13 @@ class Intake:
             log.error("rejections_not_written", error=type(error).__name__)
             with self._wake:
                 self._turned_away += counts
+
+
+    def _look_back(self) -> None:
+        try:
+            self._watermark.check()
+        except Exception as error:  # noqa: BLE001 - as above; the next look counts
+            log.error("store_not_looked_at", error=type(error).__name__)
 
 
 def _tell(batch: Sequence[Waiting], answers: Sequence[Recorded | NotStored | None]) -> None:

@@ -10,14 +10,22 @@ import hypothesis
 import psycopg
 import pytest
 from redis import Redis
+from sqlalchemy import Engine
 
 from workers.embedded import EmbeddedRedis
+from workers.store.database import open_store
+from workers.store.schema import metadata
 
 # How long an example takes says something about the machine, nothing about the code.
 hypothesis.settings.register_profile(
     "house", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
 )
 hypothesis.settings.load_profile("house")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first, so that processes that share the tests end together."""
+    items.sort(key=lambda item: "faults" not in item.path.parts)
 
 
 @pytest.fixture(scope="session")
@@ -98,3 +106,12 @@ def database_url(request: pytest.FixtureRequest) -> str:
     """A test using it runs on both databases, each new and empty."""
     url: str = request.getfixturevalue("sqlite_url" if request.param == "sqlite" else "postgres_url")
     return url
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[Engine]:
+    """An empty store with all its tables, once on each database."""
+    engine = open_store(database_url)
+    metadata.create_all(engine)
+    yield engine
+    engine.dispose()

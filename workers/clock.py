@@ -25,7 +25,7 @@ from workers.policy_loading import accept, in_brief
 from workers.settings import Settings
 from workers.store import inbox, ledger, orders, policies, processes
 from workers.store.database import open_store, store_time, writing
-from workers.watermark import Watermark
+from workers.store.watermark import Watermark
 
 log = structlog.get_logger("clock")
 
@@ -56,10 +56,12 @@ class Clock:
     publish: Callable[[Message], object]
     settings: Settings
     _announced: dict[Hashable, datetime] = field(default_factory=dict)
-    _watermark: Watermark = field(default_factory=Watermark)
     _policy_seen: Stamp | None = None
     _policy_read: Stamp | None = None
     _tidied_at: datetime | None = None
+
+    def __post_init__(self) -> None:
+        self._watermark = Watermark(self.store)
 
     @property
     def announced_for(self) -> timedelta:
@@ -67,18 +69,13 @@ class Clock:
         return timedelta(seconds=self.settings.lease_seconds)
 
     def tick(self) -> None:
-        self.check_store()
+        self._watermark.check()
         self.read_policy()
         self.replan_stale()
         self.wake_orders()
         self.wake_actions()
         self.sweep_inbox()
         self.tidy()
-
-    def check_store(self) -> None:
-        with writing(self.store) as connection:
-            if not self._watermark.check(connection, store_time(connection)):
-                log.error("the store went back in time; everything is stopped")
 
     def read_policy(self) -> None:
         """Loads the file when it has changed. A wrong one is told with its lines; the old one stays.

@@ -27,7 +27,10 @@ from workers.settings import Settings
 from workers.store import processes
 from workers.store.database import open_store
 from workers.store.failures import FailureLog
+from workers.store.watermark import Watermark
 from workers.version import VERSION
+
+LOOK_BACK_SECONDS = 1.0
 
 HELP = f"""The worker: takes messages from the queue and does what they ask for.
 
@@ -107,7 +110,7 @@ def main() -> int:
         return 2
     log_as_json()
     log = structlog.get_logger("worker")
-    broker, _ = build(settings)
+    broker, services = build(settings)
     worker = dramatiq.Worker(
         broker,
         queues=set(QUEUES),
@@ -121,7 +124,12 @@ def main() -> int:
     worker.start()
     gc.freeze()  # what start-up made stays; collecting it again and again would only cause pauses
     log.info("the worker is up", threads=settings.threads, version=VERSION)
-    stop.wait()
+    watermark = Watermark(services.store)
+    while not stop.wait(LOOK_BACK_SECONDS):
+        try:
+            watermark.check()
+        except Exception:  # the store may be away for any reason; the next look counts
+            log.warning("the store could not be looked at", exc_info=True)
     worker.stop(timeout=8000)
     broker.close()
     log.info("the worker has stopped")

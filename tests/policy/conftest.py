@@ -2,11 +2,11 @@
 
 import pytest
 
-from tests.workers.conftest import World, sandbox, sqlite_world, store, world
+from tests.workers.conftest import World, sandbox, sqlite_world, world
 from workers.clock import Clock
 from workers.settings import Settings
 
-__all__ = ["reader", "sandbox", "sqlite_world", "store", "world"]
+__all__ = ["reader", "sandbox", "sqlite_world", "world"]
 
 
 class Reader:

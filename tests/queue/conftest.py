@@ -13,9 +13,7 @@ from sqlalchemy import Engine
 
 from workers.broker import NAMESPACE, Broker, make_broker
 from workers.queues import QueueReader
-from workers.store.database import open_store
 from workers.store.processes import Register
-from workers.store.schema import metadata
 
 PATIENCE = 20.0  # seconds; for slow, busy machines
 
@@ -83,14 +81,6 @@ def client(redis_url: str) -> Iterator[Redis]:
 @pytest.fixture
 def queues(client: Redis) -> QueueReader:
     return QueueReader(client, NAMESPACE)
-
-
-@pytest.fixture
-def store(database_url: str) -> Iterator[Engine]:
-    engine = open_store(database_url)
-    metadata.create_all(engine)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from threading import Barrier
@@ -13,7 +12,7 @@ from sqlalchemy import Engine, Row, event, select
 from sqlalchemy.exc import DBAPIError
 
 from workers.store import inbox
-from workers.store.database import open_store, reading, writing
+from workers.store.database import reading, writing
 from workers.store.inbox import GRACE, MAX_ATTEMPTS, Arrival, Taken
 from workers.store.schema import deliveries, metadata, rejections
 
@@ -22,14 +21,6 @@ LATER = NOW + timedelta(minutes=10)
 LEASE = timedelta(minutes=1)
 
 Statements = list[str]
-
-
-@pytest.fixture
-def store(database_url: str) -> Iterator[Engine]:
-    engine = open_store(database_url)
-    metadata.create_all(engine)
-    yield engine
-    engine.dispose()
 
 
 @pytest.fixture
@@ -352,6 +343,13 @@ class TestForgetting:
             assert inbox.prune(connection, LATER, 2) == 2
             assert inbox.prune(connection, LATER, 100) == 1
         assert [row.id for row in rows(store)] == ids[3:]
+
+    def test_the_last_row_stays_so_that_the_numbering_never_seems_to_fall(self, store: Engine) -> None:
+        ids = stored(store, 2)
+        finish(store, dict.fromkeys(ids, "projected"))
+        with writing(store) as connection:
+            assert inbox.prune(connection, LATER, 100) == 1
+        assert [row.id for row in rows(store)] == ids[1:]
 
 
 def test_requests_turned_away_are_added_up(store: Engine) -> None:

@@ -222,14 +222,6 @@ def sandbox() -> Iterator[RunningSandbox]:
 
 
 @pytest.fixture
-def store(database_url: str) -> Iterator[Engine]:
-    engine = open_store(database_url)
-    metadata.create_all(engine)
-    yield engine
-    engine.dispose()
-
-
-@pytest.fixture
 def world(sandbox: RunningSandbox, store: Engine, tmp_path: Path) -> Iterator[World]:
     with world_with(sandbox, store, tmp_path) as made:
         yield made

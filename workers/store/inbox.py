@@ -380,11 +380,13 @@ def scrub(connection: Connection, older_than: datetime, limit: int) -> int:
 
 def prune(connection: Connection, older_than: datetime, limit: int) -> int:
     """Forgets rows altogether; returns how many. `older_than`: at least 90 days ago, because as long may a
-    delivery be sent again, and without its id it would pass for a new one. Waiting rows stay, however old.
+    delivery be sent again, and without its id it would pass for a new one. Waiting rows stay, however old; so
+    does the last row, which tells how far the numbering has come (watermark.py).
     """
+    last = select(func.max(deliveries.c.id)).scalar_subquery()
     old = (
         select(deliveries.c.id)
-        .where(deliveries.c.state != "new", deliveries.c.received_at < older_than)
+        .where(deliveries.c.state != "new", deliveries.c.received_at < older_than, deliveries.c.id < last)
         .order_by(deliveries.c.received_at)
         .limit(limit)
     )
