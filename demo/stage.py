@@ -248,10 +248,12 @@ class Stage:
         self._say(f"up: {', '.join(process.name for process in self.processes)}; logs in {folder / 'logs'}")
 
     def _write_environment(self) -> None:
-        """What a second terminal needs to send events and to ask for explanations."""
+        """What a second terminal needs to send events, to look at pages and to ask for explanations."""
         variables = self.place.environment(
             AUTOCANCEL_WEBHOOK_SECRETS=f"demo={self.place.webhook_secret}",
             AUTOCANCEL_RECEIVER_URL=self.place.webhook_url,
+            DASHBOARD=self.place.dashboard_url,
+            DASHBOARD_LOGIN=f"name={USER}&password={self.place.password}",
         )
         del variables["PATH"]
         path = self._folder / "env"

@@ -14,7 +14,7 @@ from rich.console import Console
 from workers.command import fail, instant, reading_store, the_store
 from workers.explaining import explain_order
 from workers.policy_cli import policy_app
-from workers.sending import SendFailed, send_event
+from workers.sending import SendFailed, curl_line, send_event
 from workers.store.migrate import upgrade as upgrade_store
 from workers.switches_cli import add_switches
 from workers.users_cli import user_app
@@ -75,13 +75,19 @@ def send(
         str | None,
         typer.Option(envvar="AUTOCANCEL_SEND_SECRET", help="whsec_…; else the first configured one."),
     ] = None,
+    curl: Annotated[bool, typer.Option("--curl", help="Print it as a curl command instead.")] = False,
 ) -> None:
     """Sign an event and send it to the receiver, as Junction would.
 
     Example: autocancel send examples/kit-ordered.json
+
+    Example: autocancel send --curl examples/kit-ordered.json | sh
     """
     try:
         body = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+        if curl:
+            sys.stdout.write(curl_line(body, url, secret, datetime.now(UTC)) + "\n")
+            return
         answer = send_event(body, url, secret, datetime.now(UTC))
     except OSError as error:
         fail(f"{file}: {error.strerror}")
