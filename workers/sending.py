@@ -50,7 +50,7 @@ def curl_line(body: bytes, url: str, secret: str | None, now: datetime) -> str:
     except UnicodeDecodeError:
         raise SendFailed("it is not text, so it cannot stand in a command; send it without --curl") from None
     said = [part for name, value in _signed(body, secret, now).items() for part in ("-H", f"{name}: {value}")]
-    return shlex.join(["curl", "-i", *said, "--data-binary", text, url])
+    return shlex.join(["curl", "-sSi", "-w", r"\n", *said, "--data-binary", text, url])
 
 
 def _signed(body: bytes, secret: str | None, now: datetime) -> dict[str, str]:
