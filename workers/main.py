@@ -19,7 +19,7 @@ from workers.core.action import Patience
 from workers.junction import Junction, Timeouts
 from workers.logs import log_as_json
 from workers.messages import QUEUES, publish
-from workers.permits import Permits
+from workers.permits import JUNCTION, Permits
 from workers.reasons import Reasons
 from workers.recorder import DeadLetters, Recorder
 from workers.services import Services
@@ -72,7 +72,7 @@ def build(settings: Settings) -> tuple[Broker, Services]:
             DeadLetters(FailureLog(store).record, utc_now, version=VERSION),
         ],
     )
-    permits = Permits(broker.client, "junction", settings.calls_per_second, settings.calls_at_once)
+    permits = Permits(broker.client, JUNCTION, settings.calls_per_second, settings.calls_at_once)
     junction = Junction(
         settings.junction_base_url,
         settings.junction_api_key.get_secret_value(),

@@ -18,6 +18,8 @@ from redis.commands.core import Script
 
 log = logging.getLogger(__name__)
 
+JUNCTION = "junction"  # what all calls there are rationed under
+
 FAILURES_TO_OPEN = 5  # in a row
 OPEN_SECONDS = 5.0  # at least; at most twice that, and twice as much again with each failed probe
 LONGEST_OPEN_SECONDS = 300.0
@@ -44,6 +46,26 @@ class Unavailable:
 
 
 Circuit = Literal["closed", "open", "half-open"]
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """Closed: calls go through. Open: none does. Half-open: one may, to see. None does, either, for as many
+    seconds as Junction wants quiet."""
+
+    circuit: Circuit
+    quiet_seconds: float
+
+
+def traffic(client: redis.Redis, name: str) -> Traffic:
+    """How calls by this name fare. Raises redis.RedisError."""
+    circuit, quiet = client.eval(TRAFFIC, 1, _key(name))
+    return Traffic(circuit.decode(), float(quiet))
+
+
+def _key(name: str) -> str:
+    return f"permits:{name}"
+
 
 # One hash: tokens, at (when they were counted), quiet_until, failures (in a row), openings (in a row),
 # open_until (present while not closed), probe_until.
@@ -100,12 +122,12 @@ redis.call('HDEL', KEYS[1], 'failures', 'probe_until')
 """
 )
 
-CIRCUIT = (
+TRAFFIC = (
     NOW
     + """
 local open_until = get('open_until')
-if not open_until then return 'closed' end
-return open_until > now and 'open' or 'half-open'
+local circuit = not open_until and 'closed' or open_until > now and 'open' or 'half-open'
+return {circuit, string.format('%.6f', math.max(0, (get('quiet_until') or 0) - now))}
 """
 )
 
@@ -125,14 +147,13 @@ class Permits:
         *,
         jitter: Callable[[], float] = random.random,
     ) -> None:
-        self.key = f"permits:{name}"
+        self.key = _key(name)
         self.rate = rate_per_second
         self.burst = burst
         self.jitter = jitter
         self._take = client.register_script(TAKE)
         self._back_off = client.register_script(BACK_OFF)
         self._report = client.register_script(REPORT)
-        self._circuit = client.register_script(CIRCUIT)
 
     def take(self, calls: int = 1) -> Granted | Wait | Unavailable:
         """Asks for so many calls, all or none. One token is enough to be granted them; the bucket then owes
@@ -160,14 +181,6 @@ class Permits:
             LONGEST_OPEN_SECONDS,
             self.jitter(),
         )
-
-    def circuit(self) -> Circuit | Unavailable:
-        """Closed: calls go through. Open: none does. Half-open: one may, to see."""
-        try:
-            state: Circuit = self._circuit([self.key]).decode()
-        except redis.RedisError:
-            return Unavailable()
-        return state
 
     def _tell(self, script: Script, *arguments: float) -> None:
         try:

@@ -22,6 +22,7 @@ from dramatiq.common import q_name
 
 from workers.broker import NAMESPACE, tombstone_key
 from workers.messages import QUEUES
+from workers.permits import JUNCTION, Traffic, traffic
 from workers.store.database import EPOCH
 
 Tab = Literal["ready", "delayed", "retrying", "dead"]
@@ -223,6 +224,11 @@ class QueueReader:
             clients=info["connected_clients"],
             maxmemory_policy=info["maxmemory_policy"],
         )
+
+    def junction(self) -> Traffic:
+        """How calls to Junction fare, by what their permits say."""
+        with _own_error():
+            return traffic(self.client, JUNCTION)
 
     def _key(self, queue: str) -> str:
         return f"{self.namespace}:{queue}"

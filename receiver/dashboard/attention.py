@@ -12,6 +12,7 @@ from typing import Literal
 
 from receiver.dashboard.last_known import Sighting
 from workers.messages import QUEUES
+from workers.permits import Traffic
 from workers.queues import QueueState
 from workers.store.controls import LIMITS, STOP
 from workers.store.policies import REFUSED
@@ -21,6 +22,7 @@ from workers.store.watch import Counts
 OLDEST_READY = timedelta(minutes=2)  # the queue holds what is due now; idle workers take it at once
 MANY_BAD_SIGNATURES = 10  # in watch.RECENT; a single one is somebody's stray request
 DEAD_LETTERS_LIVE = timedelta(days=7)  # in Redis; the failures in the store stay
+LONG_QUIET = 10.0  # seconds; a moment's quiet is everyday life
 ACKNOWLEDGED_FOR = timedelta(hours=12)  # then it is asked again: people forget
 
 ACK = "ack:"
@@ -44,6 +46,7 @@ class Scene:
 
     now: datetime
     queues: Sighting[tuple[QueueState, ...]]
+    traffic: Sighting[Traffic]
     processes: tuple[Process, ...]
     switches: Mapping[str, tuple[str, str, datetime]]
     counts: Counts
@@ -84,6 +87,21 @@ def stopped(scene: Scene) -> Iterator[Problem]:
     if LIMITS in scene.switches:
         reason, _, at = scene.switches[LIMITS]
         yield Problem("limits", "bad", f"Nothing is cancelled: a limit tripped ({reason})", "/rules", at)
+
+
+def junction_trouble(scene: Scene) -> Iterator[Problem]:
+    match scene.traffic:
+        case Sighting(value=Traffic(circuit="open" | "half-open"), fresh=True):
+            text = "Junction does not answer: calls wait until it does, so cancellations may come late"
+            yield Problem("junction", "bad", text, "/system")
+        case Sighting(value=Traffic(quiet_seconds=seconds), fresh=True) if seconds > LONG_QUIET:
+            yield Problem("junction", "warn", f"Junction asks for quiet for {seconds:.0f} s (429)", "/system")
+
+
+def untimely(scene: Scene) -> Iterator[Problem]:
+    if count := scene.counts.untimely:
+        text = f"Clocks disagree, so nothing is decided about {count:,} orders"
+        yield Problem("clocks", "bad", text, "/orders?outcome=clock_skew")
 
 
 def policy_refused(scene: Scene) -> Iterator[Problem]:
@@ -155,6 +173,13 @@ def quarantined(scene: Scene) -> Iterator[Problem]:
         )
 
 
+def failed_decisions(scene: Scene) -> Iterator[Problem]:
+    if count := scene.counts.failed_decisions:
+        text = "A cancellation failed" if count == 1 else f"{count:,} cancellations failed"
+        rows, at = "/decisions?state=failed&state=partial", scene.counts.newest_failed_decision_at
+        yield Problem("failed_decisions", "bad", f"{text}, wholly or in part", rows, at)
+
+
 def open_reviews(scene: Scene) -> Iterator[Problem]:
     if count := scene.counts.open_decisions:
         text = "A decision waits for you" if count == 1 else f"{count:,} decisions wait for you"
@@ -163,12 +188,15 @@ def open_reviews(scene: Scene) -> Iterator[Problem]:
 
 CHECKS: tuple[Callable[[Scene], Iterator[Problem]], ...] = (
     redis_unreachable,
+    junction_trouble,
     stopped,
     policy_refused,
     no_worker,
     bad_signatures,
     ready_too_long,
     rule_tripped,
+    untimely,
+    failed_decisions,
     open_reviews,
     dead_letters,
     dead_letters_due,

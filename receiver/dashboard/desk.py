@@ -14,6 +14,7 @@ from receiver.dashboard.attention import Problem, Scene, problems_of
 from receiver.dashboard.last_known import LastKnown, Sighting
 from receiver.dashboard.settings import DashboardSettings
 from workers.messages import Message
+from workers.permits import Traffic
 from workers.queues import QueueReader, QueueState, QueueUnreachable
 from workers.store import controls, policies, processes, watch
 from workers.store.database import reading, writing
@@ -48,6 +49,9 @@ class Desk:
     def queue_states(self, now: datetime) -> Sighting[tuple[QueueState, ...]]:
         return self._queue_states.look(now)
 
+    def junction_traffic(self, now: datetime) -> Sighting[Traffic]:
+        return self._junction_traffic.look(now)
+
     def shell(self, now: datetime) -> Shell:
         """Raises the store's TROUBLE."""
         seen = self._shell.look(now).value
@@ -68,17 +72,22 @@ class Desk:
         return LastKnown(lambda _now: self.queues.snapshot(), every=self.every, failures=(QueueUnreachable,))
 
     @cached_property
+    def _junction_traffic(self) -> LastKnown[Traffic]:
+        return LastKnown(lambda _now: self.queues.junction(), every=self.every, failures=(QueueUnreachable,))
+
+    @cached_property
     def _shell(self) -> LastKnown[Shell]:
         return LastKnown(self._look_around, every=self.every)
 
     def _look_around(self, now: datetime) -> Shell:
-        queues = self.queue_states(now)
+        queues, traffic = self.queue_states(now), self.junction_traffic(now)
         with self.reading() as connection:
             switches = controls.all_raised(connection)
             modes = policies.modes(connection)
             scene = Scene(
                 now=now,
                 queues=queues,
+                traffic=traffic,
                 processes=processes.list_processes(connection),
                 switches=switches,
                 counts=watch.counts(connection, now),

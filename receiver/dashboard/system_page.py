@@ -36,6 +36,7 @@ def show(visit: Visit) -> Response:
         processes=everybody,
         versions=sorted({VERSION, *(one.version for one in everybody)}),
         redis=_redis(desk),
+        junction=desk.junction_traffic(visit.now),
         no_eviction=NO_EVICTION,
         database=database,
         revision=migrate.revision(desk.store),

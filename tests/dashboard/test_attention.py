@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from receiver.dashboard.attention import Scene, problems_of
 from receiver.dashboard.last_known import Sighting
 from workers.messages import QUEUES
+from workers.permits import Traffic
 from workers.queues import QueueState
 from workers.store.processes import Process
 from workers.store.watch import Counts
@@ -17,10 +18,11 @@ if TYPE_CHECKING:
     from tests.dashboard.conftest import Dashboard
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC)
-QUIET = Counts(0, None, 0, None, 0, None, 0, 0)
+QUIET = Counts(0, None, 0, None, 0, None, 0, None, 0, 0, 0)
 WORKER = Process("w1", "worker", "lab", 7, "v1", QUEUES, 8, None, NOON, NOON)
 EMPTY = QueueState("events", 0, 0, 0, 0, 0, None, None)
-CALM = Scene(NOON, Sighting((EMPTY,), NOON, fresh=True), (WORKER,), {}, QUIET)
+GOING_THROUGH = Sighting(Traffic("closed", 0.0), NOON, fresh=True)
+CALM = Scene(NOON, Sighting((EMPTY,), NOON, fresh=True), GOING_THROUGH, (WORKER,), {}, QUIET)
 
 
 def keys(scene: Scene) -> list[str]:
@@ -38,12 +40,24 @@ def test_each_problem_is_named() -> None:
     behind = replace(
         EMPTY, ready=4, oldest_ready_at=old, dead=1, oldest_dead_at=NOON - timedelta(days=6, hours=12)
     )
-    counts = Counts(2, NOON, 1, NOON, 3, NOON, bad_signatures=30, bad_signatures_before=2)
-    scene = Scene(NOON, Sighting((behind,), NOON, fresh=False), (), switches, counts)
+    counts = Counts(2, NOON, 1, NOON, 3, NOON, 1, NOON, 5, bad_signatures=30, bad_signatures_before=2)
+    down = Sighting(Traffic("open", 0.0), NOON, fresh=True)
+    scene = Scene(NOON, Sighting((behind,), NOON, fresh=False), down, (), switches, counts)
     assert keys(scene) == [
-        "redis", "stop", "limits", "policy", "no_worker:events", "no_worker:orders", "no_worker:actions",
-        "signatures", "behind:events", "rule:stale", "reviews", "dead_letters", "purge:events", "quarantined",
+        "redis", "junction", "stop", "limits", "policy",
+        "no_worker:events", "no_worker:orders", "no_worker:actions",
+        "signatures", "behind:events", "rule:stale", "clocks",
+        "failed_decisions", "reviews", "dead_letters", "purge:events", "quarantined",
     ]  # fmt: skip
+
+
+def test_junction_may_ask_for_quiet_but_not_for_long() -> None:
+    def asked_for(seconds: float, *, fresh: bool = True) -> list[str]:
+        return keys(replace(CALM, traffic=Sighting(Traffic("closed", seconds), NOON, fresh=fresh)))
+
+    assert asked_for(2.0) == []
+    assert asked_for(60.0) == ["junction"]
+    assert asked_for(60.0, fresh=False) == []
 
 
 def test_a_silent_worker_serves_no_queue() -> None:

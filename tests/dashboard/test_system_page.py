@@ -6,6 +6,7 @@ import pytest
 import redis
 
 from receiver.dashboard.system_page import size
+from workers.permits import FAILURES_TO_OPEN, JUNCTION, Granted, Permits
 from workers.store.database import open_store
 from workers.store.migrate import upgrade
 from workers.version import VERSION
@@ -110,3 +111,18 @@ def test_clocks_that_disagree_are_told(dashboard: Any) -> None:
 )
 def test_sizes_are_told_in_units_that_people_read(count: int, text: str) -> None:
     assert size(count) == text
+
+
+def test_it_tells_how_calls_to_junction_fare(dashboard: Any, redis_url: str) -> None:
+    viewer = dashboard.sign_in("viewer")
+    assert "Go through" in viewer.get("/system").text
+    with redis.Redis.from_url(redis_url) as client:
+        permits = Permits(client, JUNCTION, 1.0, 1)
+        permits.back_off(90.0)
+        for _ in range(FAILURES_TO_OPEN):
+            permits.report(Granted(probe=False), ok=False)
+    dashboard.clock.advance(minutes=1)
+    page = viewer.get("/system").text
+    assert "Held back" in page
+    assert "s more (429)" in page
+    assert "Junction does not answer" in page

@@ -46,7 +46,7 @@ from workers.junction import (
     check_address,
     environment_of,
 )
-from workers.permits import Permits, Wait
+from workers.permits import Permits, Wait, traffic
 
 KEY = "sk_us_sandbox"
 NOW = datetime(2026, 3, 2, 12, tzinfo=UTC)
@@ -809,7 +809,7 @@ def test_a_junction_that_is_not_there_is_left_alone_for_a_while(
     with a_junction(sandbox.url, permits=permits) as junction:
         for _ in range(5):
             junction.get_order(order_id)
-    assert permits.circuit() == circuit
+    assert traffic(our_redis, "junction").circuit == circuit
 
 
 def test_a_team_without_scheduling_does_not_silence_the_other_calls(our_redis: redis.Redis) -> None:
@@ -821,7 +821,7 @@ def test_a_team_without_scheduling_does_not_silence_the_other_calls(our_redis: r
         order_id = sandbox.order(method="walk_in_test")["id"]
         for _ in range(5):
             junction.get_appointment(order_id, PSC)
-    assert permits.circuit() == "closed"
+    assert traffic(our_redis, "junction").circuit == "closed"
 
 
 def test_being_too_late_says_nothing_about_junction(attentive: RawServer, our_redis: redis.Redis) -> None:
@@ -830,7 +830,7 @@ def test_being_too_late_says_nothing_about_junction(attentive: RawServer, our_re
         for _ in range(10):
             junction.cancel_order(ORDER, before_send=cycle([True, False]).__next__)
     assert attentive.connections == 10
-    assert permits.circuit() == "closed"
+    assert traffic(our_redis, "junction").circuit == "closed"
 
 
 # --- the address and the key ------------------------------------------------------------------------------

@@ -8,9 +8,10 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, Connection, func, select
 
 from workers.store.failures import UNSETTLED
-from workers.store.schema import decisions, deliveries, failures, figures, rejections
+from workers.store.schema import decisions, deliveries, failures, figures, orders, rejections
 
 RECENT = timedelta(minutes=10)
+UNSETTLED_FOR = timedelta(days=2)
 BAD_SIGNATURE = ("signature_wrong", "signature_unsupported", "secret_expired")
 
 
@@ -24,6 +25,9 @@ class Counts:
     newest_quarantined_at: datetime | None
     open_decisions: int
     newest_open_decision_at: datetime | None
+    failed_decisions: int  # of the last UNSETTLED_FOR: given up, or done by half
+    newest_failed_decision_at: datetime | None
+    untimely: int  # open orders of which nothing is decided because clocks disagree
     bad_signatures: int
     bad_signatures_before: int
 
@@ -37,6 +41,9 @@ def counts(connection: Connection, now: datetime) -> Counts:
         set_aside.where(deliveries.c.state == "quarantined")
     ).one()
     open_decisions, newest_open = connection.execute(waiting.where(decisions.c.state == "open")).one()
+    ended_badly = decisions.c.state.in_(("failed", "partial")) & (decisions.c.at > now - UNSETTLED_FOR)
+    failed_decisions, newest_failed = connection.execute(waiting.where(ended_badly)).one()
+    untimely = select(func.count()).select_from(orders).where(orders.c.outlook == "clock_skew", orders.c.open)
     minute = rejections.c.minute
     return Counts(
         open_failures=open_failures,
@@ -45,6 +52,9 @@ def counts(connection: Connection, now: datetime) -> Counts:
         newest_quarantined_at=newest_quarantined,
         open_decisions=open_decisions,
         newest_open_decision_at=newest_open,
+        failed_decisions=failed_decisions,
+        newest_failed_decision_at=newest_failed,
+        untimely=connection.execute(untimely).scalar_one(),
         bad_signatures=_bad_signatures(connection, minute > now - RECENT),
         bad_signatures_before=_bad_signatures(connection, minute > now - 2 * RECENT, minute <= now - RECENT),
     )
