@@ -153,8 +153,9 @@ class Dashboard:
         return await self.safely(request, partial(self.door.sign_in, request, form, self.desk.now()))
 
     async def logout(self, request: Request) -> Response:
-        self.hub.close(self.door.session_id(request))
-        return await self.safely(request, partial(self.door.sign_out, request))
+        answer = await self.safely(request, partial(self.door.sign_out, request))
+        self.hub.close(self.door.session_id(request))  # only now: a tab that is told asks at once
+        return answer
 
     async def stream(self, request: Request) -> Response:
         def is_signed_in(*, otherwise: bool) -> bool:

@@ -49,9 +49,9 @@ def test_tab_goes_through_everything_in_order_and_shows_where_it_is(tab: Page, a
 
 
 def step(tab: Page) -> Any:
-    """Presses Tab until it leaves what it was on: a day has three places of its own."""
+    """Presses Tab until it leaves what it was on: a day and its time have seven places of their own."""
     before = tab.evaluate("reachable().indexOf(document.activeElement)")
-    for _ in range(6):
+    for _ in range(9):
         tab.keyboard.press("Tab")
         where = tab.evaluate(WHERE)
         if where[0] != before:
@@ -96,6 +96,25 @@ def test_j_and_k_walk_through_rows_and_enter_opens_one(tab: Page) -> None:
     address = rows.nth(0).get_by_role("link").first.get_attribute("href")
     tab.keyboard.press("Enter")
     expect(tab).to_have_url(re.compile(f"{address}$"))
+
+
+def test_x_chooses_a_row_and_lets_go_of_it(tab: Page) -> None:
+    tab.goto("/orders")
+    tab.keyboard.press("j")
+    box = tab.locator("tbody tr").first.get_by_role("checkbox")
+    for key, chosen in (("x", True), ("x", False)):
+        tab.keyboard.press(key)
+        expect(box).to_be_checked(checked=chosen)
+
+
+def test_e_shows_more_of_where_one_is(tab: Page, filled: Dashboard) -> None:
+    tab.goto(f"/orders/{filled.rows('orders')[0]['id']}")
+    tab.keyboard.press("j")
+    more = tab.locator(".timeline li", has=tab.locator(":focus")).locator("details")
+    tab.keyboard.press("e")
+    expect(more).to_have_attribute("open", "")
+    tab.keyboard.press("e")
+    expect(more).not_to_have_attribute("open", "")
 
 
 def test_escape_closes_the_menu_and_stays_there(tab: Page) -> None:

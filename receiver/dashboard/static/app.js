@@ -4,9 +4,11 @@
   "use strict";
   const live = document.getElementById("live");
   const said = document.getElementById("said");
+  const dialog = document.getElementById("keys");
   const words = { live: "Live", paused: "Paused", reconnecting: "Reconnecting", offline: "Offline" };
   const OFFLINE_AFTER_MS = 30_000;
   const LOOK_WITHOUT_STREAM_MS = 30_000;
+  const TELL_EVERY_MS = 10_000;
   let lostAt = null;
   let missed = new Set();
 
@@ -54,9 +56,11 @@
   document.addEventListener("htmx:sse:error", lost);
   document.addEventListener("htmx:sse:close", lost);
   document.addEventListener("signed-out", () => location.reload());
+  // Nothing moves under somebody who reads the keys or has begun to choose rows.
+  const isBusy = () => dialog.open || document.querySelector("main tbody input[type=checkbox]:checked") !== null;
   document.addEventListener("htmx:before:request", (event) => {
     const region = event.target.closest?.("[data-live]");
-    if (!region || !isPaused()) return;
+    if (!region || !(isPaused() || isBusy())) return;
     missed.add(region.getAttribute("hx-trigger").split(" ")[0]);
     event.preventDefault();
   });
@@ -65,20 +69,28 @@
     lost();
     refresh(new Set(topicsShown()));
   }, LOOK_WITHOUT_STREAM_MS);
+  const catchUp = () => {
+    if (isPaused() || isBusy()) return;
+    const topics = missed;
+    missed = new Set();
+    refresh(topics);
+  };
   const togglePause = () => {
-    if (!isPaused()) {
-      show("paused");
-    } else {
-      show(lostAt === null ? "live" : "reconnecting");
-      refresh(missed);
-      missed = new Set();
-    }
+    show(!isPaused() ? "paused" : lostAt === null ? "live" : "reconnecting");
+    catchUp();
     if (said) said.textContent = `Updates: ${live.textContent}`;
   };
   live?.addEventListener("click", togglePause);
+  document.addEventListener("change", catchUp);
+  // Who does not see what appears is told, not more often than can be listened to.
+  const news = () =>
+    [...document.querySelectorAll("a.news, .attention li > a:first-of-type")].map((one) => one.textContent.trim()).join("; ");
+  let told = news();
+  setInterval(() => {
+    if (said && news() !== told) said.textContent = told = news();
+  }, TELL_EVERY_MS);
 
   // --- keys -------------------------------------------------------------------------------------------------
-  const dialog = document.getElementById("keys");
   const keysOn = document.getElementById("keys-on");
   const showKeys = document.getElementById("show-keys");
   // Whoever speaks to the computer may not want single keys to mean anything.
@@ -87,16 +99,22 @@
   showKeys.hidden = false;
   // The menu goes first: a dialog gives the focus back to where it was, and that must still be there.
   showKeys.addEventListener("click", () => { closeMenu(showKeys.closest("details")); dialog.showModal(); });
+  dialog.addEventListener("close", catchUp);
   let afterG = 0;
-  const rows = () => [...document.querySelectorAll("main tbody tr")].filter((row) => row.querySelector("a[href]"));
+  const WAY_IN = "a[href], summary";
+  const rows = () =>
+    [...document.querySelectorAll("main tbody tr, main .timeline > li")].filter((row) => row.querySelector(WAY_IN));
   const step = (by) => {
     const all = rows(), at = all.findIndex((row) => row.contains(document.activeElement));
-    all[Math.min(Math.max(at + by, 0), all.length - 1)]?.querySelector("a[href]").focus();
+    all[Math.min(Math.max(at + by, 0), all.length - 1)]?.querySelector(WAY_IN).focus();
   };
   const keys = {
     "/": () => document.getElementById("jump")?.focus(),
     j: () => step(1),
     k: () => step(-1),
+    x: () => document.activeElement.closest("tr")?.querySelector("input[type=checkbox]")?.click(),
+    e: () => document.activeElement.closest("tr, li")?.querySelector("summary")?.click(),
+    ".": () => document.querySelector("a.news")?.click(),
     p: togglePause,
     "?": () => dialog.showModal(),
     g: () => { afterG = Date.now(); },
