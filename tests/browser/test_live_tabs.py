@@ -58,7 +58,9 @@ def test_a_page_is_live_also_when_its_scripts_come_one_after_the_other(tab: Page
 
 
 def listen_for(tab: Page, topic: str) -> None:
-    tab.evaluate(f"window.heard = new Promise((hear) => addEventListener('live:{topic}', hear, {{once: true}}))")
+    tab.evaluate(
+        f"window.heard = new Promise((hear) => addEventListener('live:{topic}', hear, {{once: true}}))"
+    )
 
 
 def test_where_one_was_stays_when_a_row_comes(house: Dashboard, tab: Page) -> None:
