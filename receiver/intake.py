@@ -183,7 +183,6 @@ class Intake:
             with self._wake:
                 self._turned_away += counts
 
-
     def _look_back(self) -> None:
         try:
             self._watermark.check()

@@ -14,11 +14,12 @@ FROM_THE_ENGINE = {
     # puts the process together
     "receiver/main.py": {"workers.broker", "workers.configuration", "workers.logs"},
     "receiver/settings.py": {"workers.configuration"},
-    # shows the rules, why an order is left alone, what waits in the queues, and which version runs;
-    # says what operators want done, and what a draft of the rules would change
+    # shows the rules, why an order is left alone, what waits in the queues, how calls to Junction fare, and
+    # which version runs; says what operators want done, and what a draft of the rules would change
     "receiver/dashboard": {
         "workers.limit_gauges",
         "workers.limiting",
+        "workers.permits",
         "workers.policy_lint",
         "workers.whatif",
         "workers.operating",

@@ -12,11 +12,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 import structlog
-from sqlalchemy import Connection
+from sqlalchemy import Connection, RowMapping
 
 from workers import duplicates
 from workers import junction as answers
 from workers.core import action as core
+from workers.core import by_hand
 from workers.core.action import Action, Confirm, End, Gate, LookAgain, State
 from workers.core.case import Case
 from workers.core.order import HOME_VISIT, PSC, Order
@@ -96,7 +97,8 @@ def _act_on(services: Services, errand: Errand, looked: Looked, asked: float) ->
     action, call, following = errand.action, None, None
     reason = _reason(services, errand)
     with writing(services.store) as connection:
-        switches = controls.lock(connection, [controls.STOP, controls.rule_control(errand.rule or "")])
+        pause = [controls.rule_control(errand.rule)] if errand.rule else []
+        switches = controls.lock(connection, [controls.STOP, *pause])
         now = store_time(connection)
         merged = merge_news(connection, [News(order) for order in looked.orders], now)
         order = merged[action.order_id].order
@@ -219,6 +221,8 @@ def _objection(
     for name, why in switches.items():
         return Objection(f"{name} is on: {why}")
     active = services.policy.read(connection, lock=True)
+    if active is not None and decision["trigger"] == by_hand.TRIGGER:
+        return _objection_to_a_person(connection, services, active, decision, order, looked, now)
     if active is None or active.number != decision["generation"]:
         return Objection("the policy has changed since the decision")
     key = decision["key"]
@@ -239,6 +243,23 @@ def _objection(
     if todo != [(each.step, each.target) for each in mine if each.state in core.UNDER_WAY]:
         return Objection("what there is to cancel has changed since the decision")
     return None
+
+
+def _objection_to_a_person(
+    connection: Connection,
+    services: Services,
+    active: Active,
+    decision: RowMapping,
+    order: Order,
+    looked: Looked,
+    now: datetime,
+) -> Objection | None:
+    """No rule has to hold, so the policy may have changed; but every hard guard has to, surely."""
+    around = services.surroundings(connection, active)
+    case = gather(connection, [order], now, around, looked.ids)[order.id]
+    fee_accepted = bool(decision["trace"][by_hand.FEE_ACCEPTED])
+    against = next(by_hand.obstacles(active.policy, case, fee_accepted=fee_accepted), None)
+    return Objection(against.why) if against else None
 
 
 def _replanned(

@@ -7,6 +7,7 @@ import dramatiq
 from workers.acting import act
 from workers.evaluating import evaluate
 from workers.projecting import project
+from workers.resending import resend
 from workers.services import Services
 
 # Each handler asks Junction a few times at most, and each answer may take its time; see junction.Timeouts.
@@ -22,3 +23,4 @@ def declare(broker: dramatiq.Broker, services: Services) -> None:
     actor("project", "events")(lambda ids: project(services, ids))
     actor("evaluate", "orders", CALLS_MS)(lambda ids: evaluate(services, ids))
     actor("act", "actions", CALLS_MS)(lambda id: act(services, id))  # noqa: A006 - the message's own word
+    actor("resend", "actions", CALLS_MS)(lambda id: resend(services, id))  # noqa: A006 - as well

@@ -23,7 +23,7 @@ from workers.messages import Act, EvaluateOrders, Message, ProjectDeliveries, pu
 from workers.policy_file import Loaded, Mistakes, load_policy
 from workers.policy_loading import accept, in_brief
 from workers.settings import Settings
-from workers.store import inbox, ledger, orders, policies, processes
+from workers.store import controls, inbox, ledger, orders, policies, processes
 from workers.store.database import open_store, store_time, writing
 from workers.store.watermark import Watermark
 
@@ -70,12 +70,18 @@ class Clock:
 
     def tick(self) -> None:
         self._watermark.check()
+        self.end_pauses()
         self.read_policy()
         self.replan_stale()
         self.wake_orders()
         self.wake_actions()
         self.sweep_inbox()
         self.tidy()
+
+    def end_pauses(self) -> None:
+        with writing(self.store) as connection:
+            for name in controls.switch_off_expired(connection, store_time(connection)):
+                log.info("its time was up, so it is switched off", control=name)
 
     def read_policy(self) -> None:
         """Loads the file when it has changed. A wrong one is told with its lines; the old one stays.
@@ -102,7 +108,7 @@ class Clock:
         self._policy_read = seen  # only now: what the store did not take is tried again
 
     def replan_stale(self) -> None:
-        """Open orders planned under an older policy are due for a new plan, a batch a tick."""
+        """What was planned under an older policy is due for a new plan, a batch a tick."""
         with writing(self.store) as connection:
             generation = policies.active(connection)
             if generation is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -34,11 +34,12 @@ DEATHS = 3  # evaluations of one order that did not come to an end before it is 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Why an order is worth a look: a rule that is due, or may be, by what is stored; and the other orders
-    that have to be looked at besides."""
+    """Why an order is worth a look: a rule that is due, or may be, by what is stored, with the other orders
+    that have to be looked at besides; or a person who asked for it at `asked_at`."""
 
-    rule: RulePlan
-    others: tuple[str, ...]
+    rule: RulePlan | None
+    others: tuple[str, ...] = ()
+    asked_at: datetime | None = None
 
 
 def evaluate(services: Services, ids: Sequence[str]) -> None:
@@ -77,21 +78,26 @@ def _deadly(services: Services, order_id: str, now: datetime) -> Failure:
 
 
 def _wanted(services: Services, order_id: str) -> Wanted | None:
-    """Re-plans by what is stored; only an order that is due, or may be, is worth a call. None: it is not."""
+    """Re-plans by what is stored; worth a call is only an order that is due, or may be, and one that a person
+    wants looked at. None: it is not."""
     with writing(services.store) as connection:
         now = store_time(connection)
         orders.lock(connection, [order_id])
         stored = orders.load(connection, [order_id])[order_id]
+        if stored.look_asked_at is not None:
+            return Wanted(None, asked_at=stored.look_asked_at)
         found = {order_id: as_merged(stored)}
         active = services.policy.read(connection)
         if active is not None and stored.generation == active.number:
-            one = make_plans(connection, services, active, found, now)[order_id]
+            one = replace(make_plans(connection, services, active, found, now)[order_id], before=None)
             asking = (*one.plan.due, *one.plan.unclear)
             if asking and not _stopped(connection, active, one):
                 return Wanted(asking[0], duplicates.keepers(asking, one.case))
-            if asking:
+            held_back = _send_notices(connection, one)
+            if held_back and not asking:
+                put_off(connection, active, one, "stopped", now + WHILE_STOPPED)
+            if held_back or asking:
                 return None
-            _send_notices(connection, one)
         replan(connection, services, found, now)
         return None
 
@@ -117,6 +123,8 @@ def _decide(connection: Connection, services: Services, looked: Looked, wanted: 
         limiting.lock(connection, active.policy)
     now = store_time(connection)
     merged = merge_news(connection, [News(order) for order in looked.orders], now)
+    if wanted.asked_at is not None:
+        orders.note_look(connection, looked.order.id, wanted.asked_at)
     if active is None:
         replan(connection, services, merged, now)
         return []
@@ -131,12 +139,12 @@ def _decide(connection: Connection, services: Services, looked: Looked, wanted: 
     for shadow in one.plan.shadows:
         _record(connection, one, active, shadow, "shadow", "final", "shadow: nothing is done")
     winner = one.plan.winner
+    _send_notices(connection, one)
     if _stopped(connection, active, one):
         return []
-    if winner is not None and not limiting.may_count(connection, active):
+    if winner is not None and not limiting.may_count(connection, active, now):
         orders.postpone(connection, one.plan.order_id, now + WHILE_COUNTING, "others are planned")
         return []
-    _send_notices(connection, one)
     started = _carry_out(connection, one, active, winner) if winner else []
     if winner is None and set(duplicates.keepers(one.plan.unclear, one.case)) - {*wanted.others}:
         replan(
@@ -148,7 +156,7 @@ def _decide(connection: Connection, services: Services, looked: Looked, wanted: 
         decisions.record_negative(connection, _negative(one, active, "wait", reason), now)
         put_off(connection, active, one, "unclear")
         return []
-    if not one.plan.due:
+    if not one.plan.due and wanted.rule is not None:
         reason = "the fresh order is no longer due"
         decisions.record_negative(connection, _negative(one, active, "keep", reason, wanted.rule), now)
     replan(connection, services, own, now)
@@ -205,10 +213,16 @@ def _switches(active: Active) -> list[str]:
     return [controls.STOP, *(controls.rule_control(rule.name) for rule in active.policy.rules)]
 
 
-def _send_notices(connection: Connection, one: Planned) -> None:
-    for notice in one.plan.notices:
+def _send_notices(connection: Connection, one: Planned) -> bool:
+    """Tells ahead what rules will do, but for those that a stop or a pause keeps from doing it. Whether there
+    were any of these."""
+    ripe = {notice: {controls.STOP, controls.rule_control(notice.rule)} for notice in one.plan.notices}
+    raised = set(controls.raised(connection, set().union(*ripe.values()))) if ripe else set()
+    going = [notice for notice, switches in ripe.items() if not switches & raised]
+    for notice in going:
         body = {"order_id": one.plan.order_id, "key": notice.key, "due_at": notice.due_at.isoformat()}
         outbox.notify(connection, notice.key, outbox.SCHEDULED, one.plan.order_id, body, one.plan.now)
+    return len(going) < len(ripe)
 
 
 def _record(
@@ -267,5 +281,6 @@ def _negative(
 
 
 def _trace(active: Active, one: Planned) -> dict[str, Any]:
-    fresh = changes(one.before, one.case.order) if one.before is not None else None
-    return {**trace(active.policy, one.case, one.plan), "fresh_look": fresh}
+    """With `fresh_look`, what the look changed (None: nothing), if there was one."""
+    traced = trace(active.policy, one.case, one.plan)
+    return traced if one.before is None else {**traced, "fresh_look": changes(one.before, one.case.order)}

@@ -25,10 +25,10 @@ def lock(connection: Connection, policy: Policy) -> None:
     controls.lock(connection, [controls.LIMITS, *limited], alone=True)
 
 
-def may_count(connection: Connection, active: Active) -> bool:
+def may_count(connection: Connection, active: Active, now: datetime) -> bool:
     """Whether it is known what is due: not while orders still wait for their plan under a new policy, or the
     first of too many would go before the rest are counted."""
-    return not orders.any_stale(connection, active.number)
+    return not orders.any_stale(connection, active.number, now)
 
 
 def held_back(connection: Connection, active: Active, rule: Rule, order_id: str, now: datetime) -> str | None:

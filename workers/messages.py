@@ -38,8 +38,17 @@ class Act:
     id: int
 
 
-Message = ProjectDeliveries | EvaluateOrders | Act
-KINDS: tuple[type[Message], ...] = (ProjectDeliveries, EvaluateOrders, Act)
+@dataclass(frozen=True, slots=True)
+class ResendEvents:
+    """An operator wants Junction to send its events again; see workers/store/resends.py."""
+
+    queue: ClassVar[str] = "actions"
+    actor: ClassVar[str] = "resend"
+    id: str
+
+
+Message = ProjectDeliveries | EvaluateOrders | Act | ResendEvents
+KINDS: tuple[type[Message], ...] = (ProjectDeliveries, EvaluateOrders, Act, ResendEvents)
 QUEUES = ("events", "orders", "actions")
 
 

@@ -1,8 +1,9 @@
-"""What an operator can tell the engine to do: approve, decline, stop, start, pause, resume. Each in one
-transaction, each in the audit. Used by the command line and the dashboard."""
+"""What an operator can tell the engine to do: approve, decline, cancel, refresh, stop, start, pause, resume.
+Each in one transaction, each in the audit. Used by the command line and the dashboard."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
@@ -10,12 +11,18 @@ from enum import Enum
 from sqlalchemy import Connection, RowMapping
 
 from workers import limiting
+from workers.core import by_hand
 from workers.core.action import target_of
+from workers.core.by_hand import Obstacle
+from workers.core.case import Case
+from workers.core.order import Order
 from workers.core.plan import RulePlan, Step, Verdict, plan, steps
+from workers.core.policy import Act
 from workers.services import Active, ActivePolicy
 from workers.store import controls, decisions, ledger, limits, orders
 from workers.store.audit import note
 from workers.store.cases import Surroundings, gather
+from workers.store.decisions import Decision
 
 
 class Outcome(Enum):
@@ -74,6 +81,104 @@ def decline(connection: Connection, decision_id: int, said: Said) -> Outcome:
     return Outcome.DONE
 
 
+NO_SUCH_ORDER = "there is no such order"
+NO_POLICY = "no policy is active, so it is not known for which environment this acts"
+
+
+def stands_against(
+    connection: Connection, policy: ActivePolicy, order_ids: Iterable[str], now: datetime
+) -> dict[str, tuple[Obstacle, ...]]:
+    """What would keep each of these orders from being cancelled by hand, as far as the store can tell."""
+    stored, active = orders.load(connection, order_ids), policy.read(connection)
+    if active is None:
+        return dict.fromkeys(stored, (Obstacle("policy", NO_POLICY),))
+    raised = controls.raised(connection, [controls.STOP]).items()
+    stopped = [Obstacle(name, f"{name} is on: {why}") for name, why in raised]
+    cases = cases_as_stored(connection, active, (one.order for one in stored.values()), now)
+    return {id_: (*stopped, *by_hand.obstacles(active.policy, case)) for id_, case in cases.items()}
+
+
+def cancel(
+    connection: Connection,
+    policy: ActivePolicy,
+    order_ids: Iterable[str],
+    said: Said,
+    *,
+    fee_accepted: bool = False,
+) -> dict[str, str | None]:
+    """Plans to cancel orders for which no rule asks. Order id -> why not; None: it goes to the gate, where
+    every hard guard has to hold on a fresh look. `fee_accepted`: the refund of a home visit may be lost.
+
+    Twice is harmless: an order has one cancellation under way or done at a time.
+    """
+    ids = sorted(set(order_ids))
+    active = policy.read(connection)
+    if active is None:
+        return dict.fromkeys(ids, NO_POLICY)
+    if stopped := controls.lock(connection, [controls.STOP]):
+        return dict.fromkeys(ids, f"{controls.STOP} is on: {stopped[controls.STOP]}")
+    orders.lock(connection, ids)
+    stored = orders.load(connection, ids)
+    cases = cases_as_stored(connection, active, (one.order for one in stored.values()), said.now)
+    found = {
+        id_: _cancel(connection, active, case, stored[id_].facts_version, said, fee_accepted)
+        for id_, case in cases.items()
+    }
+    return {id_: found.get(id_, NO_SUCH_ORDER) for id_ in ids}
+
+
+def _cancel(
+    connection: Connection, active: Active, case: Case, version: int, said: Said, fee_accepted: bool
+) -> str | None:
+    against = by_hand.obstacles(active.policy, case, fee_accepted=fee_accepted)
+    if (sure := next((one for one in against if one.sure), None)) is not None:
+        return sure.why
+    order_id = case.order.id
+    try:
+        with connection.begin_nested():
+            decision = decisions.record(
+                connection, _by_hand(active, case, version, said, fee_accepted), said.now
+            )
+            assert decision is not None  # it has no key that another could have taken
+            ledger.plan(connection, decision, order_id, [(Step.CANCEL_ORDER, order_id)], said.now)
+    except ledger.TargetTaken:
+        return Outcome.TAKEN.value
+    limits.reserve(connection, by_hand.NAME, order_id, decision, said.now)
+    after = {"decision": decision, by_hand.FEE_ACCEPTED: fee_accepted}
+    note(connection, said.now, said.actor, "cancel", order_id, role="admin", reason=said.reason, after=after)
+    return None
+
+
+def _by_hand(active: Active, case: Case, version: int, said: Said, fee_accepted: bool) -> Decision:
+    """No key: what the ledger allows, a person may ask for again."""
+    told = by_hand.told(active.policy, case, fee_accepted=fee_accepted)
+    return Decision(
+        order_id=case.order.id,
+        key=None,
+        space="live",
+        rule=None,
+        action=Act.CANCEL_ORDER.value,
+        verdict="cancel",
+        state="acting",
+        mode=None,
+        generation=active.number,
+        policy_hash=active.hash,
+        trigger=by_hand.TRIGGER,
+        due_at=None,
+        facts_version=version,
+        reason=f"asked for by {said.actor}: {said.reason}"[:500],
+        trace={**told, "asked_by": said.actor, "asked_why": said.reason},
+    )
+
+
+def refresh(connection: Connection, order_ids: Iterable[str], said: Said) -> None:
+    """Orders are asked for at Junction soon, and what is found is stored, though no rule may be due."""
+    ids = sorted(set(order_ids))
+    orders.ask_for_look(connection, ids, said.now)
+    for order_id in ids:
+        note(connection, said.now, said.actor, "refresh", order_id, reason=said.reason)
+
+
 def stop(connection: Connection, said: Said) -> int:
     """The global stop: from now on nothing is decided and nothing is sent. Returns for how many calls it
     comes too late."""
@@ -122,16 +227,25 @@ def _rule_on(
 ) -> tuple[RulePlan, list[tuple[Step, str]]] | None:
     """The rule behind a key as it stands on the stored order, and the steps it would take now."""
     order = orders.load(connection, [order_id])[order_id].order
-    around = Surroundings(
-        calendar=active.calendar,
-        environment=active.policy.environment,
-        team_id=order.facts.team_id or "",
-        live_since={},
-        awake_since=None,
-    )
-    case = gather(connection, [order], now, around)[order_id]
+    case = cases_as_stored(connection, active, [order], now)[order_id]
     case = replace(case, decided=case.decided - {f"live:{key}"})
     rule = next((rule for rule in plan(active.policy, case).rules if rule.key == key), None)
     if rule is None or rule.verdict not in {Verdict.DUE, Verdict.WAITS, Verdict.UNCLEAR}:
         return None
     return rule, [(step, target_of(step, order)) for step in steps(active.policy, rule.rule, case)]
+
+
+def cases_as_stored(
+    connection: Connection, active: Active, stored: Iterable[Order], now: datetime
+) -> dict[str, Case]:
+    """Orders as they are stored. Whether this installation may act for them at all is for a
+    worker to say, which knows its key's environment and team: here it may."""
+    around = Surroundings(
+        calendar=active.calendar,
+        environment=active.policy.environment,
+        team_id="",
+        live_since={},
+        awake_since=None,
+    )
+    cases = gather(connection, stored, now, around)
+    return {id_: replace(case, team_id=case.order.facts.team_id) for id_, case in cases.items()}

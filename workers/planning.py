@@ -48,7 +48,8 @@ class Merged:
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A plan with what it was made of; `before` is the order without its latest news."""
+    """A plan with what it was made of; `before` is the order without its latest news, None when there are
+    none."""
 
     plan: Plan
     case: Case

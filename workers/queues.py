@@ -8,19 +8,23 @@ Reads and writes dramatiq's own keys; the tests hold that they are laid out as a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import Enum
 from itertools import islice
 from typing import Any, Literal
+from uuid import uuid4
 
 import redis
 from dramatiq import Message
-from dramatiq.common import q_name
+from dramatiq.common import dq_name, q_name
 
+from workers import done
 from workers.broker import NAMESPACE, tombstone_key
+from workers.done import Run
 from workers.messages import QUEUES
 from workers.permits import JUNCTION, Traffic, traffic
 from workers.store.database import EPOCH
@@ -29,6 +33,8 @@ Tab = Literal["ready", "delayed", "retrying", "dead"]
 
 # Delayed messages lie in a hash, without order: so many are read and sorted, more than ever should wait.
 MOST_DELAYED = 10_000
+
+MOVED_AT_ONCE = 1_000  # in one step, during which Redis does nothing else
 
 # dramatiq delays a message by seven days at most; after that nothing is left that could come back.
 TOMBSTONE_SECONDS = 8 * 24 * 3600
@@ -57,7 +63,10 @@ class QueueState:
 
 @dataclass(frozen=True, slots=True)
 class MessageRow:
-    """One message. `redis_id` addresses it; `id` stays the same over retries. Times are UTC."""
+    """One message. `redis_id` addresses it; `id` stays the same over retries. Times are UTC.
+
+    `called_off`: a worker holds it and will pass it over.
+    """
 
     redis_id: str
     id: str
@@ -70,6 +79,16 @@ class MessageRow:
     error: str | None
     place: str | None
     died_at: datetime | None = None
+    called_off: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Delays:
+    """How many delayed messages have failed before, and when (UTC) the next of all and of those is due."""
+
+    retrying: int
+    next_due_at: datetime | None
+    next_retry_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +104,8 @@ class Outcome(Enum):
     """What became of an operator's wish."""
 
     REQUEUED = "requeued"  # waits in its queue again, as if never tried
+    RESCHEDULED = "rescheduled"  # waits for its new time, or in its queue
+    REPLACED = "replaced"  # a worker holds it and will pass it over; another has taken its place
     REMOVED = "removed"
     CALLED_OFF = "called off"  # a worker holds it and will pass it over, unless it is running already
     NOT_THERE = "not there"  # or not any more
@@ -142,6 +163,32 @@ end
 return 'not there'
 """
 
+# What is still in its list gets its new time under its id. What a worker holds keeps its old time, so another
+# takes its place and a tombstone keeps the first from running. What has one was called off before: not again.
+RESCHEDULE = """
+local queue, target = KEYS[1], KEYS[2]
+local said = {}
+for i = 1, #KEYS - 2 do
+    local tombstone = KEYS[i + 2]
+    local id, old, same, other_id, other = unpack(ARGV, i * 5 - 3, i * 5 + 1)
+    if redis.call('HGET', queue .. '.DQ.msgs', id) ~= old or redis.call('EXISTS', tombstone) == 1 then
+        said[i] = 'not there'
+    else
+        if redis.call('LREM', queue .. '.DQ', 1, id) == 1 then
+            redis.call('HDEL', queue .. '.DQ.msgs', id)
+            said[i] = 'rescheduled'
+        else
+            redis.call('SET', tombstone, 1, 'EX', ARGV[1])
+            id, same = other_id, other
+            said[i] = 'replaced'
+        end
+        redis.call('HSET', target .. '.msgs', id, same)
+        redis.call('RPUSH', target, id)
+    end
+end
+return said
+"""
+
 
 class QueueReader:
     """Reads and tends the queues at `client`. Every method may raise QueueUnreachable."""
@@ -153,6 +200,7 @@ class QueueReader:
         self._requeue = client.register_script(REQUEUE)
         self._discard = client.register_script(DISCARD)
         self._call_off = client.register_script(CALL_OFF)
+        self._reschedule = client.register_script(RESCHEDULE)
 
     def snapshot(self) -> tuple[QueueState, ...]:
         """Every queue, all at the same moment."""
@@ -172,11 +220,22 @@ class QueueReader:
                 case "dead":
                     return self._dead(queue, offset, limit)
                 case "delayed":
-                    return tuple(self._delayed(queue)[offset : offset + limit])
+                    return self._marked(self._delayed(queue)[offset : offset + limit])
                 case "retrying":
-                    return tuple(
-                        [row for row in self._delayed(queue) if row.retries][offset : offset + limit]
-                    )
+                    retrying = [row for row in self._delayed(queue) if row.retries]
+                    return self._marked(retrying[offset : offset + limit])
+
+    def delays(self, queue: str) -> Delays:
+        """Reads every delayed message, MOST_DELAYED of them at most."""
+        with _own_error():
+            delayed = self._delayed(queue)
+        retries = [row.eta for row in delayed if row.retries]
+        return Delays(len(retries), delayed[0].eta if delayed else None, retries[0] if retries else None)
+
+    def finished(self, queue: str, offset: int = 0, limit: int = 50) -> tuple[Run, ...]:
+        """The runs that ended last, newest first."""
+        with _own_error():
+            return done.latest(self.client, self.namespace, queue, offset, limit)
 
     def message(self, queue: str, redis_id: str) -> MessageRow | None:
         """One message wherever it is: waiting, in flight or dead."""
@@ -187,7 +246,8 @@ class QueueReader:
             together.hget(f"{key}.XQ.msgs", redis_id)
             together.zscore(f"{key}.XQ", redis_id)
             *places, death = together.execute()
-        return next((_row(redis_id, data, death) for data in places if data), None)
+            found = [_row(redis_id, data, death) for data in places if data][:1]
+            return next(iter(self._marked(found)), None)
 
     def requeue_dead(self, queue: str, redis_id: str, now: datetime) -> Outcome:
         """Lets a dead message run again, under the same id and with all its attempts before it."""
@@ -213,6 +273,32 @@ class QueueReader:
         keys = [self._key(queue), tombstone_key(self.namespace, row.id)]
         with _own_error():
             return _outcome(self._call_off(keys, [redis_id, TOMBSTONE_SECONDS]))
+
+    def reschedule(
+        self, queue: str, redis_ids: Sequence[str], due_at: datetime | None
+    ) -> Mapping[Outcome, int]:
+        """Makes delayed messages wait in their queue at once, or until `due_at`; how many went which way."""
+        key = self._key(queue)
+        with _own_error():
+            found: Any = self.client.hmget(f"{key}.DQ.msgs", list(redis_ids)) if redis_ids else []
+            moves = [
+                _move(redis_id, old, queue, due_at)
+                for redis_id, old in zip(redis_ids, found, strict=True)
+                if old
+            ]
+            keys = [key if due_at is None else f"{key}.DQ"]
+            keys += [tombstone_key(self.namespace, move.message_id) for move in moves]
+            arguments = [part for move in moves for part in move.arguments]
+            said = self._reschedule([key, *keys], [TOMBSTONE_SECONDS, *arguments]) if moves else []
+        gone = len(redis_ids) - len(moves)
+        return Counter(map(_outcome, said)) + Counter({Outcome.NOT_THERE: gone})
+
+    def run_all_now(self, queue: str) -> Mapping[Outcome, int]:
+        """Makes what is delayed wait in its queue at once: the MOVED_AT_ONCE that are due first."""
+        with _own_error():
+            waiting = self._marked(self._delayed(queue))
+        ids = [row.redis_id for row in waiting if not row.called_off]
+        return self.reschedule(queue, ids[:MOVED_AT_ONCE], None)
 
     def redis_info(self) -> RedisInfo:
         with _own_error():
@@ -247,6 +333,16 @@ class QueueReader:
         found = islice(self.client.hscan_iter(f"{self._key(queue)}.DQ.msgs", count=1000), MOST_DELAYED)
         rows = [_row(redis_id.decode(), data) for redis_id, data in found]
         return sorted(rows, key=lambda row: row.eta or row.enqueued_at)
+
+    def _marked(self, rows: Sequence[MessageRow]) -> tuple[MessageRow, ...]:
+        """The same rows, saying which were called off."""
+        with self.client.pipeline(transaction=False) as together:
+            for row in rows:
+                together.exists(tombstone_key(self.namespace, row.id))
+            tombstones = together.execute()
+        return tuple(
+            replace(row, called_off=bool(there)) for row, there in zip(rows, tombstones, strict=True)
+        )
 
     def _rows(self, key: str, deaths: Mapping[bytes, float | None]) -> Iterator[MessageRow]:
         """The messages with these ids; one that has just gone is left out."""
@@ -298,6 +394,25 @@ def _as_new(message: Message[Any], queue: str, now: datetime) -> Message[Any]:
         message_timestamp=(now - EPOCH) // timedelta(milliseconds=1),
         options={name: value for name, value in message.options.items() if name not in tried},
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """What RESCHEDULE is told of one message."""
+
+    message_id: str
+    arguments: tuple[str | bytes, ...]
+
+
+def _move(redis_id: str, old: bytes, queue: str, due_at: datetime | None) -> _Move:
+    message = Message.decode(old)
+    options = {name: value for name, value in message.options.items() if name != "eta"}
+    if due_at is not None:
+        options["eta"] = (due_at - EPOCH) // timedelta(milliseconds=1)
+    same = replace(message, queue_name=queue if due_at is None else dq_name(queue), options=options)
+    other_id = str(uuid4())
+    other = replace(same, message_id=str(uuid4()), options=options | {"redis_message_id": other_id})
+    return _Move(message.message_id, (redis_id, old, same.encode(), other_id, other.encode()))
 
 
 def _outcome(said: bytes) -> Outcome:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections import Counter
-from collections.abc import Callable
+from collections import Counter, defaultdict, deque
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -19,9 +19,13 @@ from threading import Event, Lock, Thread, get_ident
 from typing import Any
 
 import dramatiq
+import redis
 from dramatiq.middleware import Middleware
 
+from workers import done
 from workers.broker import Broker, place_of
+from workers.done import Ending, Run
+from workers.queues import QueueReader, QueueState, QueueUnreachable
 from workers.store.database import EPOCH
 from workers.store.failures import Failure
 from workers.store.processes import Process, Register, Running
@@ -40,6 +44,8 @@ class Recorder(Middleware):
 
     Series: `queue.<name>.ok`, `.retried`, `.failed`, `.ms` (run time, summed up) and `.le_<bound>` (run times
     in milliseconds by bucket, the last one `.le_inf`). A process that is killed loses its last second.
+    How full the queues were when a minute began: `.ready`, `.dead`, and `.messages` for ready or in flight.
+    The last runs themselves go to Redis, a second's worth at a time.
     """
 
     def __init__(
@@ -49,9 +55,11 @@ class Recorder(Middleware):
         self.clock = clock
         self.version = version
         self.kind = kind
-        self._lock = Lock()  # guards the two below
+        self._lock = Lock()  # guards the three below
         self._running: dict[int, Running] = {}  # by thread
         self._counts: Counter[tuple[datetime, str]] = Counter()
+        self._runs = _no_runs()
+        self._minute = _minute_of(clock())
         self._ended = Event()
 
     def before_worker_boot(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
@@ -66,6 +74,7 @@ class Recorder(Middleware):
     def after_worker_shutdown(self, broker: dramatiq.Broker, worker: dramatiq.Worker) -> None:
         self._ended.set()
         self._thread.join()
+        self._show_runs()
         self.register.say_goodbye(self._told, self._counts)
 
     def before_process_message(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy) -> None:
@@ -81,11 +90,26 @@ class Recorder(Middleware):
         result: Any = None,
         exception: BaseException | None = None,
     ) -> None:
-        outcome = "ok" if exception is None else "failed" if message.failed else "retried"
+        ending: Ending = "ok" if exception is None else "failed" if message.failed else "retried"
+        retries = message.options.get("retries", 0)  # a failure is in it already
         now = self.clock()
         with self._lock:
-            took = now - self._running.pop(get_ident()).since
-            self._count(now, f"queue.{message.queue_name}", outcome, took // timedelta(milliseconds=1))
+            took_ms = (now - self._running.pop(get_ident()).since) // timedelta(milliseconds=1)
+            self._count(now, f"queue.{message.queue_name}", ending, took_ms)
+            self._runs[message.queue_name].append(
+                Run(
+                    message_id=message.message_id,
+                    actor=message.actor_name,
+                    queue=message.queue_name,
+                    args=message.kwargs,
+                    attempt=retries + 1 if exception is None else retries,
+                    ending=ending,
+                    error=None if exception is None else type(exception).__name__,
+                    worker=f"{self._told.host}:{self._told.pid}",
+                    at=now,
+                    took_ms=took_ms,
+                )
+            )
 
     def after_skip_message(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy) -> None:
         with self._lock:
@@ -93,7 +117,7 @@ class Recorder(Middleware):
 
     def _count(self, now: datetime, series: str, outcome: str, took_ms: int) -> None:
         bucket = next((bound for bound in RUN_TIME_BUCKETS_MS if took_ms <= bound), "inf")
-        minute = now.replace(second=0, microsecond=0)
+        minute = _minute_of(now)
         self._counts[minute, f"{series}.{outcome}"] += 1
         self._counts[minute, f"{series}.le_{bucket}"] += 1
         self._counts[minute, f"{series}.ms"] += took_ms
@@ -106,8 +130,28 @@ class Recorder(Middleware):
         try:
             self._broker.paused = self.register.paused_queues()
             self._tell()
+            self._sample()
         except Exception:  # the store may be away for any reason; the next tick tries again
             log.warning("this process could not be recorded", exc_info=True)
+        self._show_runs()
+
+    def _sample(self) -> None:
+        """As a minute begins. All workers do; whoever is first is believed."""
+        minute = _minute_of(self.clock())
+        if minute == self._minute:
+            return
+        self._minute = minute
+        with suppress(QueueUnreachable):
+            states = QueueReader(self._broker.client, self._broker.namespace).snapshot()
+            self.register.sample(minute, {name: level for state in states for name, level in _levels(state)})
+
+    def _show_runs(self) -> None:
+        """Lays what has ended where the dashboard finds it. What Redis does not take is forgotten."""
+        with self._lock:
+            runs, self._runs = self._runs, _no_runs()
+        if runs:
+            with suppress(redis.RedisError):
+                done.keep(self._broker.client, self._broker.namespace, runs)
 
     def _tell(self) -> None:
         """Reports when there is something new to say, or when a sign of life is due."""
@@ -168,6 +212,20 @@ class DeadLetters(Middleware):
                 order_id=_only_order(message.kwargs),
             )
         )
+
+
+def _minute_of(at: datetime) -> datetime:
+    return at.replace(second=0, microsecond=0)
+
+
+def _levels(state: QueueState) -> Iterator[tuple[str, int]]:
+    yield f"queue.{state.name}.ready", state.ready
+    yield f"queue.{state.name}.dead", state.dead
+    yield f"queue.{state.name}.messages", state.ready + state.in_flight
+
+
+def _no_runs() -> defaultdict[str, deque[Run]]:
+    return defaultdict(lambda: deque(maxlen=done.KEPT))
 
 
 def _is_news(process: Process, told: Process) -> bool:

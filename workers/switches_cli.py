@@ -1,4 +1,4 @@
-"""Operators' commands: holds, pauses, the global stop, review items, signals and labels."""
+"""Operators' commands: holds, pauses, the stop, cancelling by hand, review items, signals and labels."""
 
 from __future__ import annotations
 
@@ -35,7 +35,8 @@ class On(StrEnum):
 
 def add_switches(app: typer.Typer) -> None:
     """Puts the commands on the main one."""
-    for command in (hold, unhold, pause, resume, stop, start, approve, decline, signal, label):
+    deeds = (hold, unhold, cancel, refresh, pause, resume, stop, start, approve, decline, signal, label)
+    for command in deeds:
         app.command()(command)
 
 
@@ -66,6 +67,43 @@ def unhold(order_id: OrderId, reason: Reason = "") -> None:
     if not _write(write, reason):
         fail(f"order {order_id} is not held")
     console.print(f"order {order_id} is no longer held")
+
+
+def cancel(
+    order_id: OrderId,
+    reason: Annotated[str, typer.Option("--reason", "-r", help="Why; goes into the audit.")],
+    fee_accepted: Annotated[
+        bool, typer.Option("--fee-accepted", help="Even if a home visit is not refunded any more.")
+    ] = False,
+) -> None:
+    """Cancel an order at Junction, whatever the rules say. Hard guards, holds and the stop still protect it.
+
+    Example: autocancel cancel 84d9… --reason "placed by mistake"
+    """
+
+    def write(connection: Connection, said: Said) -> str | None:
+        return operating.cancel(connection, ActivePolicy(), [order_id], said, fee_accepted=fee_accepted)[
+            order_id
+        ]
+
+    if (why := _write(write, reason)) is not None:
+        fail(f"order {order_id} is not cancelled: {why}")
+    console.print(f"order {order_id} is looked at and, if nothing stands against it then, cancelled")
+
+
+def refresh(order_id: OrderId, reason: Reason = "") -> None:
+    """Ask for an order at Junction soon and store what is found, even if no rule is due.
+
+    Example: autocancel refresh 84d9…
+    """
+
+    def write(connection: Connection, said: Said) -> None:
+        if reads.order_row(connection, order_id) is None:
+            fail(f"no order {order_id} is known here")
+        operating.refresh(connection, [order_id], said)
+
+    _write(write, reason)
+    console.print(f"order {order_id} is asked for within seconds")
 
 
 def stop(reason: Reason = "") -> None:

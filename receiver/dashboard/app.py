@@ -31,7 +31,6 @@ from receiver.dashboard.shell import shell_page
 from receiver.dashboard.visit import NOTICE_COOKIE, Visit
 from workers.queues import QueueUnreachable
 from workers.store.database import TROUBLE
-from workers.store.users import may
 
 log = logging.getLogger(__name__)
 
@@ -109,12 +108,20 @@ class Dashboard:
         session = self.door.session(request, now, somebody_acts="hx-request" not in request.headers)
         if session is None:
             return self.door.turn_away(request)
-        visit = Visit(self.desk, request, session, now, form, self.render)
+        user = session.user
+        visit = Visit(
+            self.desk,
+            request,
+            session,
+            now,
+            form,
+            self.render,
+            knows=lambda password: self.door.check(request, user, password, now) is not None,
+        )
         if request.method in SAFE:
             assert address.get is not None
             return address.get(visit)
-        if not may(session.role, address.role):
-            raise HTTPException(403, f"This takes the role {address.role}; yours is {session.role}.")
+        visit.needs(address.role)
         assert address.post is not None
         response = address.post(visit)
         self.desk.forget()

@@ -17,6 +17,7 @@ from receiver.dashboard.addresses import ip_prefix
 from receiver.dashboard.desk import Desk
 from workers.store import audit, sessions, users
 from workers.store.sessions import Session
+from workers.store.users import Role
 
 LOGIN = "/login"
 FAILURES_FROM_ONE_PLACE, FORGOTTEN_AFTER = 20, timedelta(minutes=10)
@@ -51,6 +52,10 @@ class Throttle:
                 failures.popleft()
             if not failures:
                 del self._failures[place]
+
+
+class TooManyTries(Exception):
+    """So many wrong passwords came from one place that for a while none from there is looked at."""
 
 
 class Door:
@@ -97,14 +102,12 @@ class Door:
         return self._form(request, 200, request.query_params.get("next", ""))
 
     def sign_in(self, request: Request, form: Mapping[str, str], now: datetime) -> Response:
-        place = ip_prefix(request.client.host if request.client else None) or "?"
         name, wanted = form.get("name", "").strip().lower(), form.get("next", "")
-        if self._throttle.is_closed(place, now):
-            return self._form(request, 429, wanted, name, "Too many tries. Wait ten minutes.")
-        with self._checking:
-            role = users.check_password(self._desk.store, name, form.get("password", ""), now)
+        try:
+            role = self.check(request, name, form.get("password", ""), now)
+        except TooManyTries as tries:
+            return self._form(request, 429, wanted, name, str(tries))
         if role is None:
-            self._throttle.count(place, now)
             # The same sentence for a wrong name, a wrong password and a name that has to wait.
             wrong = "That name and password do not open this. After several tries a name has to wait a while."
             return self._form(request, 401, wanted, name, wrong)
@@ -112,12 +115,24 @@ class Door:
         with self._desk.writing() as connection:
             sessions.end(connection, request.cookies.get(self._cookie, ""))
             sessions.begin(connection, cookie, name, now)
-            audit.note(connection, now, name, "sign_in", name, role=role, ip_prefix=place)
+            audit.note(connection, now, name, "sign_in", name, role=role, ip_prefix=_place(request))
         response = RedirectResponse(local_path(wanted), status_code=303)
         response.set_cookie(
             self._cookie, cookie, httponly=True, samesite="lax", path="/", secure=self._desk.settings.is_https
         )
         return response
+
+    def check(self, request: Request, name: str, password: str, now: datetime) -> Role | None:
+        """The role of the user whose password this is, or None. Raises TooManyTries. Takes a while, so no
+        transaction should be open."""
+        place = _place(request)
+        if self._throttle.is_closed(place, now):
+            raise TooManyTries("Too many tries. Wait ten minutes.")
+        with self._checking:
+            role = users.check_password(self._desk.store, name, password, now)
+        if role is None:
+            self._throttle.count(place, now)
+        return role
 
     def sign_out(self, request: Request) -> Response:
         with self._desk.writing() as connection:
@@ -137,6 +152,10 @@ class Door:
     def _has_users(self) -> bool:
         with self._desk.reading() as connection:
             return users.anybody(connection)
+
+
+def _place(request: Request) -> str:
+    return ip_prefix(request.client.host if request.client else None) or "?"
 
 
 def local_path(wanted: str) -> str:

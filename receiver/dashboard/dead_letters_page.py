@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from secrets import token_hex
+from datetime import datetime, timedelta
 from typing import Any, get_args
 from urllib.parse import urlencode
 
-from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from receiver.dashboard import bulk
+from receiver.dashboard.charts import spans
 from receiver.dashboard.desk import Desk
+from receiver.dashboard.filters import Asked, Choice, Day, Text, read_filters
 from receiver.dashboard.page import Address, Page
 from receiver.dashboard.replaying import replay
 from receiver.dashboard.visit import Visit, as_number, not_found
+from workers.messages import QUEUES
 from workers.queues import QueueUnreachable
 from workers.store import failures, previews
-from workers.store.failures import FailureState, RecordedFailure
+from workers.store.failures import FailureFilter, FailureState, RecordedFailure
 from workers.store.previews import MOST_IDS, Preview
 from workers.store.watch import failures_mark
 
 ROWS = 50
+GROUPS = 20  # of some 2 kB each
+ORDERS_LISTED = 12
+HOUR, HOURS = timedelta(hours=1), 24  # the span of a trend
 STATES: tuple[FailureState, ...] = get_args(FailureState)
-TYPE_NUMBER_ABOVE = 25  # so many are no slip of the finger
+KIND = "failures:"  # of previews
 
-TITLES = {"replay": "Replay", "discard": "Discard", "acknowledge": "Acknowledge"}
+TITLES = {"replay": "Replay", "discard": "Discard", "acknowledge": "Acknowledge", "resolve": "Resolve"}
+SETTLED_AS: Mapping[str, FailureState] = {
+    "discard": "discarded",
+    "acknowledge": "acknowledged",
+    "resolve": "resolved",
+}
 CONSEQUENCES = {
     "replay": (
         "What was set aside becomes due again, and a message goes to its queue.",
@@ -36,22 +48,58 @@ CONSEQUENCES = {
         "The order itself stays as it is. New events about it are handled as always.",
     ),
     "acknowledge": ("It stays open for replaying, and leaves the list of what nobody has looked at.",),
+    "resolve": (
+        "Its cause is taken for repaired, and nothing of it is replayed. What was set aside stays aside.",
+        "If the same happens again, it is open again, and marked as having come back.",
+    ),
 }
+
+FIELDS = (
+    Choice("queue", "queue", {queue: queue for queue in QUEUES}),
+    Text("error", "error"),
+    Text("order", "order"),
+    Day("from", "failed since"),
+    Day("to", "failed before", end=True),
+)
 
 
 def show_groups(visit: Visit) -> Response:
     state = _state(visit)
+    given = [(name, value) for name, value in visit.request.query_params.multi_items() if name != "state"]
+    asked = read_filters(given, FIELDS)
+    wanted = _filter(asked)
     with visit.desk.reading() as connection:
-        groups = failures.list_groups(connection, state)
-        counts = failures.count_states(connection)
-    return visit.render("dead_letters.html", state=state, groups=groups, counts=counts, states=STATES)
+        found = failures.list_groups(connection, state, GROUPS + 1, wanted, visit.number("before"))
+        groups = () if asked.wrong else found[:GROUPS]
+        counts = {} if asked.wrong else failures.count_states(connection, wanted)
+        trends = failures.times_by_group(connection)
+        resolved = failures.resolved_groups(connection, [group.fingerprint for group in groups])
+        ever = bool(counts) or bool(failures.count_states(connection))
+    return visit.render(
+        "dead_letters.html",
+        status=400 if asked.wrong else 200,
+        state=state,
+        asked=asked,
+        given=[(name, value) for name, value in given if value.strip()],
+        fields={field.name: field for field in FIELDS},
+        groups=groups,
+        counts=counts,
+        unsettled=_unsettled(counts),
+        states=STATES,
+        ever=ever,
+        trends={
+            group.fingerprint: _by_hour(trends.get(group.fingerprint, ()), visit.now) for group in groups
+        },
+        resolved=resolved,
+        older=asked.link(state=state, before=str(groups[-1].sample.id)) if len(found) > GROUPS else "",
+    )
 
 
 def show_group(visit: Visit) -> Response:
     """One cause: what it is, what became of its replays, its rows in a state."""
     state, fingerprint = _state(visit), visit.query("cause")
     with visit.desk.reading() as connection:
-        counts = failures.count_states(connection, fingerprint)
+        counts = failures.count_states(connection, FailureFilter(fingerprint))
         if not counts:
             raise not_found("group of failures with this cause")
         rows = failures.list_failures(
@@ -59,6 +107,9 @@ def show_group(visit: Visit) -> Response:
         )
         versions = failures.versions_of_group(connection, fingerprint)
         again = failures.failed_again(connection, fingerprint)
+        orders = failures.orders_of_group(connection, fingerprint, state, ORDERS_LISTED + 1)
+        resolved_at = failures.resolved_groups(connection, [fingerprint]).get(fingerprint)
+        trend = failures.times_by_group(connection).get(fingerprint, [])
     shown = rows[:ROWS]
     older = (
         f"?{urlencode({'cause': fingerprint, 'state': state, 'before': shown[-1].id})}"
@@ -74,6 +125,11 @@ def show_group(visit: Visit) -> Response:
         rows=shown,
         versions=versions,
         again=again,
+        orders=orders[:ORDERS_LISTED],
+        more_orders=len(orders) > ORDERS_LISTED,
+        unsettled=_unsettled(counts),
+        resolved_at=resolved_at,
+        trend=_by_hour(trend, visit.now),
         older=older,
     )
 
@@ -90,25 +146,22 @@ def show_failure(visit: Visit) -> Response:
 
 
 def freeze(visit: Visit) -> Response:
-    """Keeps the chosen rows, or all unsettled ones of a cause, and leads to what would happen to them."""
+    """Keeps the chosen rows, or all unsettled ones that fit, and leads to what would happen to them."""
     action = visit.form.get("action", "")
     if action not in TITLES:
         raise HTTPException(400, "There is no such action.")
     with visit.desk.writing() as connection:
-        if visit.form.get("all"):
-            ids = failures.ids_of_group(connection, visit.form["all"], failures.UNSETTLED, MOST_IDS)
+        if wanted := _asked_for_all(visit):
+            ids = failures.unsettled_ids(connection, wanted, MOST_IDS)
         else:
             ids = [id_ for text in visit.form.getlist("id") if (id_ := as_number(text))]
-        if not ids:
-            raise HTTPException(400, "Nothing was chosen. Tick some rows first.")
-        preview_id = token_hex(16)
-        previews.freeze(connection, preview_id, visit.session.user, f"failures:{action}", ids, visit.now)
+        preview_id = bulk.freeze(connection, visit, KIND + action, ids)
     return visit.go(f"/dead-letters/previews/{preview_id}")
 
 
 def show_preview(visit: Visit) -> Response:
     with visit.desk.reading() as connection:
-        preview = _preview(connection, visit)
+        preview = bulk.find(connection, visit, KIND)
         chosen = failures.load_failures(connection, [int(id_) for id_ in preview.ids])
     action = _action(preview)
     waiting = _waiting(chosen)
@@ -121,6 +174,7 @@ def show_preview(visit: Visit) -> Response:
         back=("/dead-letters", "Dead letters"),
         facts=[
             ("Causes", ", ".join(sorted({one.failure.error for one in waiting})) or "–"),
+            ("Failed", _span(waiting)),
             ("Orders", f"{len({one.failure.order_id for one in waiting if one.failure.order_id}):,}"),
             ("Skipped", f"{settled:,} that somebody has settled already" if settled else "none"),
         ],
@@ -128,21 +182,18 @@ def show_preview(visit: Visit) -> Response:
         button=f"{TITLES[action]} {len(waiting):,}",
         danger=action == "discard",
         ask_reason=True,
-        type_number=_number_to_type(action, len(preview.ids)),
+        type_number=_number_to_type(preview),
     )
 
 
 def carry_out(visit: Visit) -> Response:
     """Does what the preview said, once; a second confirmation only shows the result."""
     reason, address = visit.reason(), visit.request.url.path
-    with visit.desk.writing() as connection:
-        shown = _preview(connection, visit)
-        number = _number_to_type(_action(shown), len(shown.ids))
-        if number is not None and visit.form.get("number", "").strip() != str(number):
-            raise HTTPException(400, f"Type {number} to confirm that so many are meant.")
-        preview = previews.claim(connection, shown.id, visit.session.user, visit.now)
-    if preview is None:
-        return visit.go(address, "This was done before, or has waited too long. Nothing was done now.")
+    with visit.desk.reading() as connection:
+        preview = bulk.find(connection, visit, KIND)
+    bulk.check_number(visit, _number_to_type(preview))
+    if not bulk.claim(visit, preview):
+        return visit.go(address, bulk.DONE_BEFORE)
     result = _do(visit, _action(preview), [int(id_) for id_ in preview.ids], reason)
     with visit.desk.writing() as connection:
         previews.note_result(connection, preview.id, result)
@@ -152,7 +203,7 @@ def carry_out(visit: Visit) -> Response:
 def _do(visit: Visit, action: str, ids: list[int], reason: str) -> Mapping[str, Any]:
     if action == "replay":
         return dict(replay(visit, ids, reason))
-    state: FailureState = "discarded" if action == "discard" else "acknowledged"
+    state = SETTLED_AS[action]
     with visit.desk.writing() as connection:
         chosen = _waiting(failures.load_failures(connection, ids))
         count = failures.settle(
@@ -183,11 +234,45 @@ def _state(visit: Visit) -> FailureState:
     return state if state in STATES else "open"
 
 
-def _preview(connection: Connection, visit: Visit) -> Preview:
-    preview = previews.load(connection, str(visit.path["id"]), visit.session.user)
-    if preview is None or not preview.action.startswith("failures:"):
-        raise not_found("preview of yours")
-    return preview
+def _asked_for_all(visit: Visit) -> FailureFilter | None:
+    """Which failures a form means by `all`: of a cause, or `*`, as far as they fit its filters."""
+    cause = visit.form.get("all")
+    if not cause:
+        return None
+    asked = read_filters([(field.name, visit.form.get(field.name, "")) for field in FIELDS], FIELDS)
+    if asked.wrong:
+        raise HTTPException(
+            400, "; ".join(f"{chip.label}: {chip.wrong}" for chip in asked.chips if chip.wrong)
+        )
+    return _filter(asked, None if cause == "*" else cause)
+
+
+def _filter(asked: Asked, fingerprint: str | None = None) -> FailureFilter:
+    return FailureFilter(
+        fingerprint=fingerprint,
+        queue=asked.one("queue"),
+        error=asked.one("error"),
+        order_id=asked.one("order"),
+        since=asked.one("from"),
+        to=asked.one("to"),
+    )
+
+
+def _unsettled(counts: Mapping[FailureState, int]) -> int:
+    return sum(counts.get(state, 0) for state in failures.UNSETTLED)
+
+
+def _by_hour(times: Sequence[datetime], now: datetime) -> list[int]:
+    """How many in each of the last HOURS, the present one last."""
+    counts = Counter(at.replace(minute=0, second=0, microsecond=0) for at in times)
+    return [counts[hour] for hour in spans(now, HOUR, HOURS)]
+
+
+def _span(chosen: Sequence[RecordedFailure]) -> str:
+    if not chosen:
+        return "–"
+    first, last = (pick(one.failure.at for one in chosen) for pick in (min, max))
+    return f"{first:%d %b %H:%M} to {last:%d %b %H:%M} UTC"
 
 
 def _waiting(chosen: Sequence[RecordedFailure]) -> list[RecordedFailure]:
@@ -195,12 +280,12 @@ def _waiting(chosen: Sequence[RecordedFailure]) -> list[RecordedFailure]:
     return [one for one in chosen if one.state in failures.UNSETTLED]
 
 
-def _number_to_type(action: str, count: int) -> int | None:
-    return count if action != "acknowledge" and count > TYPE_NUMBER_ABOVE else None
+def _number_to_type(preview: Preview) -> int | None:
+    return bulk.number_to_type(preview, danger=_action(preview) in {"replay", "discard"})
 
 
 def _action(preview: Preview) -> str:
-    return preview.action.removeprefix("failures:")
+    return preview.action.removeprefix(KIND)
 
 
 def failures_topic(desk: Desk, _key: str) -> object:

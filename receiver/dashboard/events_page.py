@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import get_args
@@ -12,20 +11,18 @@ from sqlalchemy import Connection, RowMapping
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
+from receiver.dashboard import event_replays, missing
 from receiver.dashboard.desk import Desk
+from receiver.dashboard.event_replays import BIGGEST_ID, find_delivery_row, may_replay
 from receiver.dashboard.filters import Asked, Choice, Day, Flag, Text, read_filters
 from receiver.dashboard.page import Address, Page
 from receiver.dashboard.rendering import duration
 from receiver.dashboard.visit import Visit, not_found
-from workers.messages import ProjectDeliveries
-from workers.store import delivery_reads, inbox
+from workers.store import delivery_reads
 from workers.store.delivery_reads import Count, DeliveryFilter, Found, What
 
-log = logging.getLogger(__name__)
-
-ROWS = 40  # of some 1.2 kB each
+ROWS = 36  # of some 1.4 kB each
 MINUTES_LISTED = 20
-BIGGEST_ID = 2**63 - 1
 SECOND, MINUTE, HOUR, DAY = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
 
 # What became of a delivery: its name, tone, sign, and what that means.
@@ -103,6 +100,8 @@ def show_deliveries(visit: Visit) -> Response:
         what_of=what_of,
         latency=latency,
         fields={field.name: field for field in FIELDS},
+        may_replay=may_replay,
+        given=[(name, value) for name, value in visit.request.query_params.multi_items() if value.strip()],
         # A page that keeps itself up to date asks for its own rows again, and how many have come since.
         frozen=asked.link(before=str(top + 1), since=str(top)) if before is None and top else "",
         older=asked.link(before=str(found.older)) if found.older else "",
@@ -112,7 +111,7 @@ def show_deliveries(visit: Visit) -> Response:
 
 def show_delivery(visit: Visit) -> Response:
     with visit.desk.reading() as connection:
-        row = _delivery(connection, visit)
+        row = find_delivery_row(connection, visit)
         brought = delivery_reads.brought_by(connection, row)
     return visit.render(
         "event.html",
@@ -121,7 +120,7 @@ def show_delivery(visit: Visit) -> Response:
         what=what_of(row),
         words=WORDS,
         brought=brought,
-        may_replay=_may_replay(row),
+        may_replay=may_replay(row),
         latency=latency,
     )
 
@@ -129,7 +128,7 @@ def show_delivery(visit: Visit) -> Response:
 def send_body(visit: Visit) -> Response:
     """The trimmed event, as a file."""
     with visit.desk.reading() as connection:
-        row = _delivery(connection, visit)
+        row = find_delivery_row(connection, visit)
     if row["body"] is None:
         raise not_found("content of this delivery any more")
     return Response(
@@ -162,56 +161,12 @@ def show_sources(visit: Visit) -> Response:
     return visit.render("sources.html", sources=sources, oldest=oldest, most=delivery_reads.SOURCES_FROM)
 
 
-# --- replaying ---------------------------------------------------------------------------------------------
-
-
-def ask_replay(visit: Visit) -> Response:
-    with visit.desk.reading() as connection:
-        row = _delivery(connection, visit)
-    if not _may_replay(row):
-        raise HTTPException(409, "Only a delivery that was set aside can be replayed.")
-    return visit.render(
-        "confirm.html",
-        title="Replay a delivery",
-        back=(f"/events/{row['id']}", f"Delivery {row['id']}"),
-        facts=[
-            ("Type", row["event_type"] or "–"),
-            ("Order", row["order_id"] or "–"),
-            ("Error", row["error"] or "–"),
-        ],
-        what=[
-            "It goes through the pipeline as if it had just come.",
-            "What it tells twice changes nothing. If it fails again, it is set aside again.",
-        ],
-        button="Replay",
-        danger=False,
-        ask_reason=True,
-        type_number=None,
-    )
-
-
-def replay(visit: Visit) -> Response:
-    """Twice is harmless: only a row that is set aside is opened again."""
-    reason = visit.reason()
-    with visit.desk.writing() as connection:
-        row = _delivery(connection, visit)
-        if not inbox.reopen(connection, [row["id"]]):
-            raise HTTPException(409, "This delivery is not set aside any more; nothing was done.")
-        visit.audit(connection, "replay", f"delivery:{row['id']}", reason=reason)
-    return visit.go(f"/events/{row['id']}", _announce(visit.desk, row["id"]))
-
-
-def _announce(desk: Desk, delivery: int) -> str:
-    try:
-        desk.publish(ProjectDeliveries([delivery]))
-    except Exception as error:  # noqa: BLE001 - whatever the queue says, the row is open and the clock finds it
-        log.warning("replayed delivery %s did not reach the queue: %s", delivery, type(error).__name__)
-        return "It is open again. The queue does not answer, so the clock will find it."
-    return "It is on its way through the pipeline."
-
-
-def _may_replay(row: RowMapping) -> bool:
-    return bool(row["state"] == "quarantined")
+def freeze_replay(visit: Visit) -> Response:
+    """The ticked deliveries, or with `all` those that are set aside and fit the filters of the form."""
+    asked = read_filters([(field.name, visit.form.get(field.name, "")) for field in FIELDS], FIELDS)
+    if asked.wrong:
+        raise HTTPException(400, "That filter cannot be used.")
+    return event_replays.freeze(visit, _filter(asked))
 
 
 # --- small things ------------------------------------------------------------------------------------------
@@ -264,13 +219,6 @@ def _by_hour(minutes: Mapping[datetime, int], hours: list[datetime]) -> list[int
     return list(totals.values())
 
 
-def _delivery(connection: Connection, visit: Visit) -> RowMapping:
-    row = delivery_reads.delivery_row(connection, min(int(visit.path["id"]), BIGGEST_ID))
-    if row is None:
-        raise not_found("delivery of that number")
-    return row
-
-
 def deliveries_topic(desk: Desk, _key: str) -> object:
     with desk.reading() as connection:
         return delivery_reads.deliveries_mark(connection)
@@ -292,8 +240,12 @@ PAGE = Page(
         Address("/events/sources", get=show_sources),
         Address("/events/{id:int}", get=show_delivery),
         Address("/events/{id:int}/body", get=send_body),
-        Address("/events/{id:int}/replay", get=ask_replay, post=replay),
+        Address("/events/{id:int}/replay", get=event_replays.ask_replay, post=event_replays.replay),
+        Address("/events/previews", post=freeze_replay),
+        Address("/events/previews/{id}", get=event_replays.show_preview, post=event_replays.carry_out),
+        Address("/events/missing", get=missing.show, post=missing.freeze),
+        Address("/events/missing/{id}", get=missing.show_one, post=missing.carry_out),
     ),
-    topics={"deliveries": deliveries_topic},
+    topics={"deliveries": deliveries_topic, "resend": missing.resend_topic},
     finders={"delivery": find_delivery},
 )

@@ -1,4 +1,5 @@
-"""One order: its way over the map, all that happened to it, why it was decided on, and what one can do."""
+"""One order: its way over the map, all that happened to it, and why it was decided on. What one can have done
+to it is in order_acts.py."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ from receiver.dashboard.why import Why, why
 from workers.core.case import Case
 from workers.core.order import Order
 from workers.services import Active, ActivePolicy, PolicyNotUnderstood
-from workers.store import controls, orders, reads
+from workers.store import orders, reads
 
 CARDS = 10  # decisions shown; the list of decisions has all of them
 
@@ -252,91 +253,6 @@ def _word(value: bool) -> str:
     return "yes" if value else "no"
 
 
-# --- what one can do ---------------------------------------------------------------------------------------
-
-
-def ask_hold(visit: Visit) -> Response:
-    return _ask(
-        visit,
-        "Hold from auto-cancel",
-        "Hold",
-        "No rule cancels this order, nor its appointment, until somebody releases it.",
-        "A call that is on its way to Junction already cannot be called back.",
-    )
-
-
-def hold(visit: Visit) -> Response:
-    reason = visit.reason()
-    with visit.desk.writing() as connection:
-        order_id = _row(visit, connection)["id"]
-        in_time = controls.hold(connection, order_id, actor=visit.session.user, reason=reason, now=visit.now)
-    late = "It is held, but a cancel call was on its way already: look what became of it."
-    return visit.go(f"/orders/{order_id}", "It is held." if in_time else late)
-
-
-def ask_release(visit: Visit) -> Response:
-    return _ask(
-        visit,
-        "Release the hold",
-        "Release",
-        "Rules act on this order again. It is looked at now; what is due is done.",
-    )
-
-
-def release(visit: Visit) -> Response:
-    reason = visit.reason()
-    with visit.desk.writing() as connection:
-        order_id = _row(visit, connection)["id"]
-        was_held = controls.release(
-            connection, order_id, actor=visit.session.user, reason=reason, now=visit.now
-        )
-    return visit.go(f"/orders/{order_id}", "It is released." if was_held else "It was not held.")
-
-
-def ask_evaluate(visit: Visit) -> Response:
-    return _ask(
-        visit,
-        "Re-evaluate",
-        "Re-evaluate",
-        "The order is asked for at Junction and decided on afresh by the active policy, within seconds.",
-        "If a rule that enforces is due, it acts. Ended orders are left alone.",
-    )
-
-
-def evaluate(visit: Visit) -> Response:
-    """The clock finds what is due; an order that has ended is not touched."""
-    reason = visit.reason()
-    with visit.desk.writing() as connection:
-        order_id = _row(visit, connection)["id"]
-        controls.touch(connection, [order_id], visit.now)
-        visit.audit(connection, "evaluate", order_id, reason=reason)
-    return visit.go(f"/orders/{order_id}", "It is looked at again.")
-
-
-def _ask(visit: Visit, title: str, button: str, *what: str) -> Response:
-    with visit.desk.reading() as connection:
-        row = _row(visit, connection)
-    plan = row["outlook"] or "none yet"
-    return visit.render(
-        "confirm.html",
-        title=title,
-        back=(f"/orders/{row['id']}", f"Order {row['id'][:8]}"),
-        facts=[
-            ("Order", row["id"]),
-            ("Status", row["status"] or "none yet"),
-            (
-                "Plan",
-                f"{plan.replace('_', ' ')}{' by ' + row['outlook_rule'] if row['outlook_rule'] else ''}",
-            ),
-        ],
-        what=what,
-        button=button,
-        danger=False,
-        ask_reason=True,
-        type_number=None,
-    )
-
-
 # --- for the list of pages ---------------------------------------------------------------------------------
 
 
@@ -353,9 +269,4 @@ def find_order(connection: Connection, text: str) -> str | None:
     return f"/orders?{urlencode({'q': text})}" if found else None
 
 
-ADDRESSES = (
-    Address("/orders/{id}", get=show_order),
-    Address("/orders/{id}/hold", get=ask_hold, post=hold),
-    Address("/orders/{id}/release", get=ask_release, post=release),
-    Address("/orders/{id}/evaluate", get=ask_evaluate, post=evaluate),
-)
+ADDRESSES = (Address("/orders/{id}", get=show_order),)

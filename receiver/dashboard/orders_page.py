@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,7 +14,7 @@ from sqlalchemy import Connection, RowMapping
 from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 
-from receiver.dashboard import order_page
+from receiver.dashboard import order_acts, order_page
 from receiver.dashboard.desk import Desk
 from receiver.dashboard.filters import Asked, Choice, Day, Field, Flag, Text, read_filters
 from receiver.dashboard.lifecycle_maps import label_of
@@ -27,7 +27,7 @@ from workers.core.status import CATALOGUE, Level, Method
 from workers.store import orders, reads
 from workers.store.reads import OrderFilter
 
-ROWS = 40
+ROWS = 32  # of up to 1.7 kB each
 EXPORT_ROWS = 500  # in memory at a time
 
 METHODS = {
@@ -119,6 +119,7 @@ def show_orders(visit: Visit) -> Response:
             lines=_lines(connection, shown, visit.now),
             total=reads.count_orders(connection, found),
             cap=reads.CAP,
+            deeds=_deeds_of(visit),
             ever=bool(shown) or reads.count_orders(connection) > 0,
             news=reads.count_newer_orders(connection, found, since) if since else 0,
             here_since=asked.link(since=_link(shown[0])) if shown and not (before or after) else "",
@@ -128,7 +129,7 @@ def show_orders(visit: Visit) -> Response:
 
 
 def _nothing(asked: Asked, choices: Mapping[str, Field]) -> dict[str, Any]:
-    shown = {"asked": asked, "choices": choices, "lines": (), "total": None, "cap": reads.CAP}
+    shown = {"asked": asked, "choices": choices, "lines": (), "total": None, "cap": reads.CAP, "deeds": {}}
     return {**shown, "ever": True, "news": 0, "here_since": "", "older": "", "newer": ""}
 
 
@@ -136,6 +137,17 @@ def _asked(visit: Visit, connection: Connection) -> tuple[Asked, dict[str, Field
     choices = fields(reads.rule_names(connection))
     asked = read_filters(visit.request.query_params.multi_items(), choices)
     return asked, {choice.name: choice for choice in choices}
+
+
+def _filter_of(connection: Connection, given: Sequence[tuple[str, str]]) -> OrderFilter | None:
+    """The filter in a list's address; None when some of it is not understood."""
+    asked = read_filters(given, fields(reads.rule_names(connection)))
+    return None if asked.wrong else wanted(asked)
+
+
+def _deeds_of(visit: Visit) -> dict[str, order_acts.Deed]:
+    """What this visitor may have done to orders."""
+    return {name: deed for name, deed in order_acts.DEEDS.items() if visit.may(deed.role)}
 
 
 def _link(row: RowMapping) -> str:
@@ -278,6 +290,7 @@ PAGE = Page(
     addresses=(
         Address("/orders", get=show_orders),
         Address("/orders/export.{kind}", get=export),
+        *order_acts.addresses(_filter_of),
         *order_page.ADDRESSES,
     ),
     topics={"orders": orders_topic, "order": order_page.order_topic},

@@ -14,7 +14,8 @@ A new page is a module, a template and a line in PAGES:
    A POST needs at least `role` ("operator" unless said otherwise), is known to come from our own pages, and
    ends with `visit.go(path, "What was done")`. Raise `HTTPException(400, "Why.")` or `not_found("order")`.
    What needs confirmation has a GET that shows what will happen and a form that posts to the same path;
-   `confirm.html` is the template for it.
+   `confirm.html` is the template for it, bulk.py what it takes to do it to many rows. What cannot be taken
+   back calls `visit.reauthenticate(what, target)` first, and shows templates/password.html in its form.
 
 2. `templates/<name>.html` extends base.html and fills `title`, `heading` (what follows in the one h1 is up to
    it) and `main`; `crumbs` when it lies deeper. Macros are in `ui` (templates/macros.html): pills, icons,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
@@ -17,6 +17,7 @@ OUTCOMES = ("ok", "retried", "failed")
 
 Figures = Mapping[str, Mapping[datetime, int]]  # series -> minute -> count
 Switches = Mapping[str, tuple[str, str, datetime]]  # name -> (reason, actor, since)
+GAUGES = ("ready", "dead", "messages")  # what recorder.py reads off the queue at the beginning of a minute
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,15 @@ class Speed:
 
 
 @dataclass(frozen=True, slots=True)
+class Levels:
+    """A queue's last hour: how full it was each minute, and what came in. None: nobody looked then."""
+
+    ready: tuple[int | None, ...]
+    dead: tuple[int | None, ...]
+    arrived: tuple[int | None, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RunningRow:
     """A message in a thread. `lost`: the process gives no sign of life, another will get the message."""
 
@@ -40,7 +50,7 @@ class RunningRow:
 
 @dataclass(frozen=True, slots=True)
 class QueueLine:
-    """`counts` is None when Redis never answered. `pause`: (reason, who, since)."""
+    """`counts` is None when Redis never answered. `pause`: (reason, who, since). Times are UTC."""
 
     name: str
     counts: QueueState | None
@@ -49,6 +59,8 @@ class QueueLine:
     workers: tuple[Process, ...]
     pause: tuple[str, str, datetime] | None
     speed: Speed
+    levels: Levels
+    resumes_at: datetime | None  # by itself
 
     @property
     def state(self) -> Literal["running", "pausing", "paused", "no worker"]:
@@ -69,6 +81,7 @@ def queue_line(
     switches: Switches,
     figures: Figures,
     now: datetime,
+    resumes_at: datetime | None = None,
 ) -> QueueLine:
     workers = tuple(process for process in processes if process.kind == "worker" and name in process.queues)
     live = tuple(process for process in workers if process.is_live(now))
@@ -85,13 +98,14 @@ def queue_line(
         workers=live,
         pause=switches.get(queue_control(name)),
         speed=speed(name, figures, now),
+        levels=levels(name, figures, now),
+        resumes_at=resumes_at,
     )
 
 
 def speed(queue: str, figures: Figures, now: datetime) -> Speed:
     """Of the MINUTES whole minutes before this one."""
-    this_minute = now.replace(second=0, microsecond=0)
-    minutes = [this_minute - MINUTE * ago for ago in range(MINUTES, 0, -1)]
+    minutes = _minutes(now)
     outcomes = {outcome: figures.get(f"queue.{queue}.{outcome}", {}) for outcome in OUTCOMES}
     totals = {
         outcome: sum(counts.get(minute, 0) for minute in minutes) for outcome, counts in outcomes.items()
@@ -99,11 +113,41 @@ def speed(queue: str, figures: Figures, now: datetime) -> Speed:
     runs = sum(totals.values())
     times = _by_bound(queue, figures)
     return Speed(
-        per_minute=tuple(sum(counts.get(minute, 0) for counts in outcomes.values()) for minute in minutes),
+        per_minute=tuple(map(_done(queue, figures), minutes)),
         median=_percentile(times, 0.5),
         slow=_percentile(times, 0.95),
         error_percent=100 * (runs - totals["ok"]) / runs if runs else None,
     )
+
+
+def levels(queue: str, figures: Figures, now: datetime) -> Levels:
+    """Of the same minutes. What came in is not counted anywhere: it is what was done, and what the queue
+    holds more at the end of a minute than at its beginning. What operators took out is missing from it."""
+    minutes = _minutes(now)
+    done = _done(queue, figures)
+    ready, dead, held = (figures.get(f"queue.{queue}.{gauge}", {}) for gauge in GAUGES)
+
+    def arrived(minute: datetime) -> int | None:
+        if minute not in held or minute + MINUTE not in held:
+            return None
+        return max(0, done(minute) + held[minute + MINUTE] - held[minute])
+
+    return Levels(
+        ready=tuple(map(ready.get, minutes)),
+        dead=tuple(map(dead.get, minutes)),
+        arrived=tuple(map(arrived, minutes)),
+    )
+
+
+def _minutes(now: datetime) -> list[datetime]:
+    this_minute = now.replace(second=0, microsecond=0)
+    return [this_minute - MINUTE * ago for ago in range(MINUTES, 0, -1)]
+
+
+def _done(queue: str, figures: Figures) -> Callable[[datetime], int]:
+    """How many runs ended in a minute."""
+    outcomes = [figures.get(f"queue.{queue}.{outcome}", {}) for outcome in OUTCOMES]
+    return lambda minute: sum(counts.get(minute, 0) for counts in outcomes)
 
 
 def _by_bound(queue: str, figures: Figures) -> list[tuple[float, int]]:

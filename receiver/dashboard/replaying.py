@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 
 from receiver.dashboard.desk import Desk
 from receiver.dashboard.visit import Visit
-from workers.messages import QUEUES, Act, EvaluateOrders, Message, ProjectDeliveries
+from workers.messages import QUEUES, Act, EvaluateOrders, Message, ProjectDeliveries, ResendEvents
 from workers.queues import Outcome, QueueUnreachable
 from workers.store import controls, failures, inbox
 from workers.store.failures import Failure, RecordedFailure
@@ -61,6 +61,8 @@ def message_for(failure: Failure) -> Message | None:
             return EvaluateOrders(ids)
         case "act", {"id": int(id_)}:
             return Act(id_)
+        case "resend", {"id": str(id_)}:
+            return ResendEvents(id_)
     return None
 
 

@@ -122,7 +122,8 @@ def _lines(
 @dataclass(frozen=True, slots=True)
 class Turn:
     """One way to turn a switch. `do` gets the connection, the rule's name and who says so, and tells what
-    came of it. `word`: to be typed, for what concerns everything."""
+    came of it. `word`: to be typed, for what concerns everything; `password`: to be given once more, before
+    everything goes on."""
 
     title: str
     button: str
@@ -130,6 +131,7 @@ class Turn:
     do: Callable[[Connection, str, Said], str]
     danger: bool = False
     word: str = ""
+    password: bool = False
 
 
 def _stop(connection: Connection, _rule: str, said: Said) -> str:
@@ -175,6 +177,7 @@ START = Turn(
     ),
     _start,
     word="start",
+    password=True,
 )
 PAUSE = Turn(
     "Pause",
@@ -199,6 +202,7 @@ RESUME_LIMITS = Turn(
         "Of the held decisions as many go on as the limits have room for; the others stay held.",
     ),
     _resume,
+    password=True,
 )
 
 
@@ -212,6 +216,8 @@ def carry_out(visit: Visit, *, turn: Turn) -> Response:
     rule, reason = _rule(visit), visit.reason()
     if visit.form.get("word", "").strip().lower() != turn.word:
         raise HTTPException(400, f"Nothing was done: type {turn.word} to confirm.")
+    if turn.password:
+        visit.reauthenticate(turn.title.lower(), rule or "everything")
     with visit.desk.writing() as connection:
         told = turn.do(connection, rule, Said(visit.session.user, reason, store_time(connection)))
     return visit.go("/rules", told)

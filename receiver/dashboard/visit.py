@@ -15,6 +15,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from receiver.dashboard.addresses import ip_prefix
+from receiver.dashboard.auth import TooManyTries
 from receiver.dashboard.desk import Desk
 from workers.store import audit
 from workers.store.sessions import Session
@@ -28,6 +29,9 @@ LONGEST_NUMBER = 18  # digits; one more may not fit 64 bits
 # Renders a template for a visit: name, status, what it shows.
 Renderer = Callable[["Visit", str, int, Mapping[str, Any]], Response]
 
+# Whether this is the visitor's password. Raises TooManyTries.
+Knows = Callable[[str], bool]
+
 
 @dataclass(frozen=True, slots=True)
 class Visit:
@@ -39,6 +43,7 @@ class Visit:
     now: datetime
     form: ImmutableMultiDict[str, str]
     renderer: Renderer
+    knows: Knows
 
     @property
     def path(self) -> Mapping[str, Any]:
@@ -79,6 +84,24 @@ class Visit:
         if not reason:
             raise HTTPException(400, "Say why: the reason goes into the audit.")
         return reason
+
+    def needs(self, role: Role) -> None:
+        """Answers 403 to whoever has not got this role."""
+        if not self.may(role):
+            raise HTTPException(403, f"This takes the role {role}; yours is {self.session.role}.")
+
+    def reauthenticate(self, action: str, target: str) -> None:
+        """Takes the visitor's password once more, from the field of templates/password.html: not everything
+        is for whoever finds an open browser. Answers 403 when it is wrong, which the audit keeps, and 429
+        after too many tries. Before any transaction of the caller's."""
+        try:
+            right = self.knows(self.form.get("password", ""))
+        except TooManyTries as tries:
+            raise HTTPException(429, str(tries)) from tries
+        if not right:
+            with self.desk.writing() as connection:
+                self.audit(connection, "wrong_password", target, after={"action": action})
+            raise HTTPException(403, "Nothing was done: that is not your password.")
 
     def audit(self, connection: Connection, action: str, target: str, **more: Any) -> None:
         """One line, in the transaction of what it tells about. `more` as in workers.store.audit.note."""

@@ -45,10 +45,21 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
+class Look:
+    """The look at Junction's order right before the decision. `changed`: what it changed, from what, to what;
+    `same`: the status, if that did not change."""
+
+    at: datetime | None
+    same: str
+    changed: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Why:
     """A whole trace. `first` is the rule a decision is about; `others` with what each lacks."""
 
     at: datetime | None
+    look: Look | None
     status: str
     since: datetime | None
     held: bool
@@ -64,6 +75,7 @@ def why(trace: Json, rule: str | None) -> Why:
     first = next((card for card in cards if card.rule == rule), None)
     return Why(
         at=_time(trace.get("at")),
+        look=_look(trace) if "fresh_look" in trace else None,
         status=trace.get("status") or "no status",
         since=_time(trace.get("since")),
         held=bool(trace.get("held")),
@@ -72,6 +84,26 @@ def why(trace: Json, rule: str | None) -> Why:
         others=tuple(card for card in cards if card is not first),
         left_out=tuple((left["rule"], left["why"]) for left in trace.get("left_out", ())),
     )
+
+
+def _look(trace: Json) -> Look:
+    told = trace["fresh_look"] or {"before": {}, "after": {}}
+    before, after = told["before"], told["after"]
+    return Look(
+        at=_time(trace.get("at")),
+        same="" if "status" in after else trace.get("status") or "no status",
+        changed=tuple((key.replace("_", " "), _plain(before[key]), _plain(after[key])) for key in after),
+    )
+
+
+def _plain(value: object) -> str:
+    match value:
+        case None:
+            return "none"
+        case bool():
+            return "yes" if value else "no"
+        case _:
+            return str(value)
 
 
 def _card(traced: Json) -> Card:

@@ -298,6 +298,12 @@ def test_a_home_visit_nobody_has_seen_may_be_past_the_line(
     assert says("refund", order) is Truth.UNKNOWN
 
 
+def test_a_home_visit_without_a_time_may_be_past_the_line(booked: Orders, verdict: Verdicts) -> None:
+    order = booked("at_home_phlebotomy", status="reserved", starts_in=None)
+    assert verdict(order) is Verdict.UNCLEAR
+    assert verdict(order, refund="ignore") is Verdict.DUE
+
+
 def test_the_margin_is_the_policys(
     booked: Orders, a_policy: Callable[..., Policy], a_case: Callable[..., Case]
 ) -> None:
@@ -366,6 +372,19 @@ def test_without_a_slot_there_is_none_to_cancel(an_order: Orders, verdict: Verdi
 
 def test_a_slot_without_a_time_needs_a_look(booked: Orders, verdict: Verdicts) -> None:
     assert verdict(booked(starts_in=None), action=Act.CANCEL_PSC) is Verdict.UNCLEAR
+
+
+@pytest.mark.parametrize(
+    ("method", "action"), [("walk_in_test", Act.CANCEL_PSC), ("at_home_phlebotomy", Act.CANCEL_HOME_VISIT)]
+)
+def test_an_appointment_nobody_has_seen_needs_a_look(
+    method: str, action: Act, an_order: Orders, booked: Orders, verdict: Verdicts, says: Says
+) -> None:
+    unseen = an_order("appointment_scheduled", method=method)
+    assert verdict(unseen, action=action) is Verdict.UNCLEAR
+    assert says("slot", unseen, action=action) is says("later", unseen, action=action) is Truth.UNKNOWN
+    assert says("later", booked(method, starts_in=None), action=action) is Truth.UNKNOWN
+    assert says("later", an_order(method=method), action=action) is Truth.NO
 
 
 def test_each_kind_of_appointment_has_its_own_action(booked: Orders, verdict: Verdicts) -> None:

@@ -12,11 +12,14 @@ from typing import Any
 import httpx
 from dramatiq import Message
 
+from receiver.dashboard.queue_figures import GAUGES
 from sandbox.running import RunningSandbox
 from tests.dashboard.conftest import Dashboard, running_dashboard
 from tests.workers.conftest import World, world_with
+from workers.broker import NAMESPACE
+from workers.done import Run, keep
 from workers.embedded import EmbeddedRedis
-from workers.messages import Act, EvaluateOrders, ProjectDeliveries, publish
+from workers.messages import QUEUES, Act, EvaluateOrders, ProjectDeliveries, publish
 
 USER = "7d0c1a54-64f4-4a0e-8a7e-3f5f0d3b7c11"
 
@@ -102,7 +105,7 @@ def fill(dashboard: Dashboard, folder: Path) -> None:
         world.drain()
     operator = dashboard.sign_in("operator")
     _workers(dashboard)
-    _queues(dashboard)
+    _queues(dashboard, orders)
     _failures(dashboard, orders[4])
     _trouble_at_the_door(dashboard)
     _figures(dashboard)
@@ -143,15 +146,15 @@ def _workers(dashboard: Dashboard) -> None:
         )  # fmt: skip
 
 
-def _queues(dashboard: Dashboard) -> None:
-    """Something ready, delayed, retrying and dead in each place a page shows."""
+def _queues(dashboard: Dashboard, orders: list[str]) -> None:
+    """Something ready, delayed, retrying, dead and done in each place a page shows."""
     for number in range(3):
         publish(dashboard.broker, ProjectDeliveries([number]))
-    publish(dashboard.broker, EvaluateOrders(["order-1"]))
+    publish(dashboard.broker, EvaluateOrders(orders[:1]))
     publish(dashboard.broker, Act(7))
-    later: Message[None] = Message("orders", "evaluate", (), {"ids": ["order-2"]}, {})
+    later: Message[None] = Message("orders", "evaluate", (), {"ids": orders[1:2]}, {})
     dashboard.broker.enqueue(later, delay=3_600_000)
-    again: Message[None] = Message("orders", "evaluate", (), {"ids": ["order-3"]}, {"retries": 2})
+    again: Message[None] = Message("orders", "evaluate", (), {"ids": orders[2:3]}, {"retries": 2})
     dashboard.broker.enqueue(again, delay=60_000)
     dead: Message[None] = Message(
         "events", "project", (), {"ids": [1]}, {"redis_message_id": "r1", "retries": 3}, message_id="m-dead"
@@ -159,6 +162,9 @@ def _queues(dashboard: Dashboard) -> None:
     client = dashboard.broker.client
     client.hset("autocancel:events.XQ.msgs", "r1", dead.encode())
     client.zadd("autocancel:events.XQ", {"r1": dashboard.clock().timestamp() * 1000})
+    now = dashboard.clock()
+    run = Run("m-done", "evaluate", "orders", {"ids": orders[:1]}, 1, "ok", None, "lab-0:7", now, 48)
+    keep(client, NAMESPACE, {"orders": [run]})
 
 
 def _failures(dashboard: Dashboard, order_id: str) -> None:
@@ -205,6 +211,7 @@ def _figures(dashboard: Dashboard) -> None:
             "events.retried": ago % 3,
             "events.le_30": 20,
             "orders.failed": 1,
+            **{f"{queue}.{gauge}": ago % 9 for queue in QUEUES for gauge in GAUGES},
         }
         for series, value in counts.items():
             dashboard.put("figures", minute=minute, series=f"queue.{series}", value=value)
@@ -219,3 +226,5 @@ def _said_by_operators(operator: httpx.Client, orders: list[str]) -> None:
     ):
         answer = operator.post(path, data={"reason": reason})
         assert answer.status_code == 303, answer.text
+    wish = operator.post("/events/missing", data={"from": "2026-01-05T08:00", "to": "2026-01-06T08:00"})
+    operator.post(wish.headers["location"], data={"reason": "the receiver was down"})

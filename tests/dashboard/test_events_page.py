@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from sqlalchemy import func, select
 
+from receiver.dashboard.events_page import ROWS
 from workers.queues import QueueReader
 from workers.store import delivery_reads
 from workers.store.database import reading
@@ -134,7 +135,7 @@ def test_pages_follow_each_other_without_a_gap(dashboard: Any, deliver: Deliver)
         deliver()
     viewer = dashboard.sign_in("viewer")
     seen: list[str] = []
-    for before in ("", "?before=81", "?before=41"):
+    for before in ("", *(f"?before={number}" for number in range(121 - ROWS, 0, -ROWS))):
         page = viewer.get(f"/events{before}").text
         seen += [f"msg_{number:04}" for number in range(120, 0, -1) if f'title="msg_{number:04}"' in page]
     assert seen == [f"msg_{number:04}" for number in range(120, 0, -1)]

@@ -31,21 +31,25 @@ def sign_in(filled: Dashboard) -> httpx.Client:
     return filled.sign_in("admin")
 
 
-@pytest.fixture(scope="module", name="preview")
-def choose(filled: Dashboard, admin: httpx.Client) -> str:
-    """The address of what would be done to a failure; no link leads there."""
-    chosen = {"action": "replay", "id": filled.rows("failures")[0]["id"]}
-    return admin.post("/dead-letters/previews", data=chosen).headers["location"]
+@pytest.fixture(scope="module", name="previews")
+def choose(filled: Dashboard, admin: httpx.Client) -> list[str]:
+    """The addresses of what would be done to a failure, an order, a delivery; no link leads there."""
+    chosen = {
+        "/dead-letters/previews": {"action": "replay", "id": filled.rows("failures")[0]["id"]},
+        "/orders/previews": {"action": "cancel", "id": filled.rows("orders")[0]["id"]},
+        "/events/previews": {"id": filled.rows("deliveries")[0]["id"]},
+    }
+    return [admin.post(path, data=data).headers["location"] for path, data in chosen.items()]
 
 
 @pytest.fixture(scope="module", name="before")
-def remember(filled: Dashboard, preview: str) -> dict[str, Any]:
+def remember(filled: Dashboard, previews: list[str]) -> dict[str, Any]:
     return everything(filled)
 
 
 @pytest.fixture(scope="module", name="answers")
-def look_at_everything(admin: httpx.Client, preview: str, before: object) -> dict[str, httpx.Response]:
-    return crawl(admin, "/", preview)
+def look_at_everything(admin: httpx.Client, previews: list[str], before: object) -> dict[str, httpx.Response]:
+    return crawl(admin, "/", *previews)
 
 
 def test_no_link_is_broken(answers: dict[str, httpx.Response]) -> None:

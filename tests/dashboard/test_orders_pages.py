@@ -459,6 +459,31 @@ def test_a_decision_says_what_was_asked_what_was_found_and_what_would_have_to_co
     assert "other (off)" in said
 
 
+@pytest.mark.parametrize(
+    ("fresh", "told"),
+    [
+        ({"fresh_look": None}, "looked at 21 Nov 2026 09:00:01 , status ordered unchanged."),
+        (
+            {"fresh_look": {"before": {"status": "ordered"}, "after": {"status": "transit_customer"}}},
+            "looked at 21 Nov 2026 09:00:01 , status changed from ordered to transit_customer.",
+        ),
+        (
+            {"fresh_look": {"before": {"outbound_tracking": False}, "after": {"outbound_tracking": True}}},
+            "09:00:01 , status ordered unchanged, outbound tracking changed from no to yes.",
+        ),
+        ({}, None),
+    ],
+)
+def test_a_decision_says_what_the_look_before_it_found(
+    dashboard: Dashboard, fresh: dict[str, Any], told: str | None
+) -> None:
+    trace = {"rules": [], "left_out": [], "status": "ordered", "at": "2026-11-21T09:00:01Z", **fresh}
+    number = put_decision(dashboard, trace=trace)
+    said = text_of(dashboard.sign_in().get(f"/decisions/{number}").text)
+    assert ("Guard before call: " in said) == (told is not None)
+    assert told is None or told in said
+
+
 def test_a_review_item_is_declined_once(dashboard: Dashboard) -> None:
     put_order(dashboard)
     number = put_decision(dashboard, verdict="review", state="open", key="k")

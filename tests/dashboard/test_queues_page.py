@@ -143,7 +143,7 @@ def test_without_redis_the_last_known_numbers_stay_with_their_age(
 def test_numbers_that_were_never_known_are_no_zeros(open_dashboard: OpenDashboard, sqlite_url: str) -> None:
     dashboard = open_dashboard(sqlite_url, "redis://127.0.0.1:1/0")
     row = row_of(dashboard.sign_in().get("/queues").text, "events")
-    assert row.count('<span class="unknown">–</span>') == 3
+    assert row.count('<span class="unknown">–</span>') == 4
     assert '<span class="zero">' not in row
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from receiver.dashboard import drafts
+from tests.dashboard.conftest import PASSWORD
 from workers.core.policy import Policy
 from workers.policy_file import Loaded, parse_policy
 from workers.policy_loading import accept
@@ -157,6 +158,7 @@ def test_limits_show_how_far_they_are_used_up(dashboard: Any) -> None:
 
 
 def test_a_tripped_limit_says_why_and_can_be_reset(dashboard: Any) -> None:
+    dashboard.add_user("operator")
     load(dashboard, rule(more="    limits: {per_hour: 2}\n"))
     for name in ("limits", "limits:kits"):
         dashboard.put(
@@ -166,7 +168,7 @@ def test_a_tripped_limit_says_why_and_can_be_reset(dashboard: Any) -> None:
     page = operator.get("/rules").text
     assert "limits: 9 due" in page
     assert "limits:kits: 9 due" in page
-    operator.post("/rules/limits/resume", data={"reason": "one import"})
+    operator.post("/rules/limits/resume", data={"reason": "one import", "password": PASSWORD})
     assert switches(dashboard)["limits"] == "off"
     assert switches(dashboard)["limits:kits"] == "on"
     operator.post("/rules/rule/kits/resume", data={"reason": "one import"})
@@ -189,6 +191,7 @@ def test_a_rule_is_paused_and_resumed_and_the_audit_knows(dashboard: Any) -> Non
 
 def test_everything_stops_only_when_the_word_is_typed(dashboard: Any) -> None:
     load(dashboard, rule())
+    dashboard.add_user("operator")
     operator = dashboard.sign_in()
     for word in ("", "start", "stopp"):
         answer = operator.post("/rules/stop", data={"reason": "wrong rule", "word": word})
@@ -199,7 +202,11 @@ def test_everything_stops_only_when_the_word_is_typed(dashboard: Any) -> None:
     page = operator.get("/rules").text
     assert "wrong rule" in page
     assert "Start again" in page
-    operator.post("/rules/start", data={"reason": "rule fixed", "word": "start"})
+    again = {"reason": "rule fixed", "word": "start"}
+    assert operator.post("/rules/start", data=again).status_code == 403
+    assert switches(dashboard)["stop"] == "on"
+    assert "Your password" in operator.get("/rules/start").text
+    operator.post("/rules/start", data={**again, "password": PASSWORD})
     assert switches(dashboard)["stop"] == "off"
 
 

@@ -1,6 +1,7 @@
 """The command line over a real, migrated store: what each command says, and how it ends when it cannot."""
 
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,7 +17,9 @@ from workers.cli import app
 from workers.store.database import open_store, store_time
 from workers.store.schema import actions, metadata
 
-EXAMPLES = Path(__file__).parent.parent.parent / "examples"
+ROOT = Path(__file__).parent.parent.parent
+EXAMPLES = ROOT / "examples"
+MANUAL = (ROOT / "docs" / "policy.md").read_text()
 
 KIT = """
   - name: never-registered
@@ -366,3 +369,28 @@ def test_what_comes_too_late_says_so(small_desk: Desk) -> None:
     world.say(lambda c: c.execute(update(actions).values(state="sending")))  # a worker calls just now
     assert "too late" in small_desk.run("hold", kit).stdout
     assert "1 calls are on their way" in small_desk.run("stop").stdout
+
+
+# --- the manual --------------------------------------------------------------------------------------------
+
+
+def test_the_manuals_smallest_policy_is_one(run: Run, tmp_path: Path) -> None:
+    path = tmp_path / "smallest.yaml"
+    path.write_text(MANUAL.partition("```yaml\n")[2].partition("```")[0])
+    run("policy", "check", path)
+
+
+@pytest.mark.parametrize("command", ["backtest", "forecast"])
+def test_the_manual_shows_the_columns_that_a_command_prints(small_desk: Desk, command: str) -> None:
+    small_desk.world.policy(KIT)
+    small_desk.kit(days=29)
+    _, printed, *_ = small_desk.run("policy", command).stdout.splitlines()
+    _, _, shown, *_ = MANUAL.partition(f"$ autocancel policy {command}")[2].splitlines()
+    assert shown.split() == printed.split()
+
+
+def test_the_manual_counts_the_tests_of_the_example(run: Run) -> None:
+    told = run("policy", "test", EXAMPLES / "autocancel.test.yaml").stdout
+    passed = re.search(r"(\d+) passed", told)
+    assert passed is not None
+    assert f"runs the {passed[1]} tests of the full example" in MANUAL

@@ -144,6 +144,48 @@ def test_open_orders_are_planned_anew_a_batch_at_a_time(
     assert ended not in due_now(world)
 
 
+ORPHAN = """
+  - name: orphan-slot
+    mode: enforce
+    methods: [walk_in_test]
+    act_any_time: true
+    backlog: include
+    when:
+      - status: {in: [cancelled]}
+      - appointment: {is: [pending, reserved, confirmed]}
+    then: {action: cancel_psc_appointment}
+"""
+
+
+def test_a_new_rule_finds_the_slots_that_orders_cancelled_long_ago_left_behind(world: World) -> None:
+    world.policy(OTHER_KIT)
+    left, over = a_slot_left_behind(world, days=3), a_slot_left_behind(world, days=-1)
+    ended = a_kit(world, state="completed")
+    world.drain()
+    assert {world.row(id_)["next_at"] for id_ in (left, over, ended)} == {None}
+    world.policy(OTHER_KIT + ORPHAN)
+    assert world.say(lambda c: orders.any_stale(c, 2, now()))
+    assert world.say(lambda c: orders.wake_stale(c, 2, now(), 1000)) == 1
+    assert due_now(world) == {left}
+    world.drain()
+    assert not world.say(lambda c: orders.any_stale(c, 2, now()))
+    calls = world.sandbox.calls(operation="cancel_psc_appointment")
+    assert [call["order_id"] for call in calls] == [left]
+
+
+def a_slot_left_behind(world: World, *, days: int) -> str:
+    """A walk-in order that was cancelled, but not its appointment in so many days."""
+    visit = world.order(method="walk_in_test", state="requisition_created", created_at=ago(days=9))
+    start = (now() + timedelta(days=days)).isoformat()
+    world.sandbox.appointment(visit, status="confirmed", start_at=start, at=ago(days=8))
+    world.sandbox.event(visit, "cancelled", at=ago(days=7))
+    world.deliver(visit)
+    slot = world.sandbox.api.get(f"/v3/order/{visit}/psc/appointment").json()
+    team = world.services.team_id
+    world.deliver(visit, {"event_type": "labtest.appointment.updated", "team_id": team, "data": slot})
+    return visit
+
+
 def test_half_a_file_is_not_taken_for_a_policy(reader: Reader) -> None:
     world, whole = reader.world, a_policy(KIT, OTHER_KIT)
     reader.load(whole)
@@ -582,6 +624,45 @@ def test_the_same_activation_is_announced_once(sqlite_world: World) -> None:
     assert not deliver_notice(world, first["key"], now())
 
 
+def test_while_all_is_stopped_nothing_is_announced_and_afterwards_it_is(world: World) -> None:
+    back_then(world, a_policy(NOTICE), days=2)
+    world.say(lambda connection: operating.stop(connection, said()))
+    kit = a_kit(world, created_at=ago(hours=26))
+    world.drain()
+    assert notices(world, kit) == []
+    assert (world.row(kit)["outlook"], due_now(world)) == ("stopped", set())
+    world.say(lambda connection: operating.start(connection, said()))
+    assert due_now(world) == {kit}
+    world.drain()
+    assert len(notices(world, kit)) == 1
+
+
+def test_a_pause_holds_back_the_notices_of_its_rule_only(world: World) -> None:
+    """Neither keeps the other from speaking: not the rule that may not act, nor the one that may."""
+    other = NOTICE.replace("stuck-kit", "another")
+    acting = KIT.replace("10m", "20h").replace("stuck-kit", "acting")
+    back_then(world, a_policy(NOTICE, other, acting), days=2)
+    for rule in ("stuck-kit", "acting"):
+        pause(world, rule)
+    kit = a_kit(world, created_at=ago(hours=26))
+    world.drain()
+    assert [str(told["key"]).split(":")[2] for told in notices(world, kit)] == ["another"]
+    resume(world, "stuck-kit")
+    world.drain()
+    assert len(notices(world, kit)) == 2
+    resume(world, "acting")
+    world.drain()
+    assert world.posts(kit) == 1
+
+
+def pause(world: World, rule: str) -> None:
+    world.say(lambda connection: operating.pause(connection, rule, said()))
+
+
+def resume(world: World, rule: str) -> None:
+    world.say(lambda connection: operating.resume(connection, world.services.policy, rule, said()))
+
+
 # --- being late --------------------------------------------------------------------------------------------
 
 
@@ -660,4 +741,5 @@ def test_the_same_no_again_is_only_counted(sqlite_world: World) -> None:
     (told,) = world.decisions(kit)
     assert (told["verdict"], told["rule"], told["times"]) == ("held", "stuck-kit", 3)
     assert told["trace"]["rules"][0]["verdict"] == "due"
+    assert "fresh_look" not in told["trace"]  # no call is spent on what is stopped
     assert told["last_at"] > told["at"]

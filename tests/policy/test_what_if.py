@@ -14,8 +14,10 @@ from workers.backtesting import Backtest, Coming, Tally, backtest, forecast
 from workers.core.case import Case
 from workers.core.events import Keep
 from workers.core.history import History
-from workers.core.policy import Policy
-from workers.core.replay import replay
+from workers.core.plan import plan
+from workers.core.policy import Policy, Rule
+from workers.core.replay import as_of, replay
+from workers.core.status import CATALOGUE
 from workers.junction import Junction, Window
 from workers.policy_file import Loaded, load_policy, parse_policy
 from workers.store import controls
@@ -207,6 +209,34 @@ def that_took_place(world: World, order_id: str, at: str) -> dict[str, object]:
 
 
 # --- forecast ----------------------------------------------------------------------------------------------
+
+
+def test_a_plan_and_a_replay_leave_out_only_what_cannot_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Orders are not planned in statuses in which no rule may act. Here the work is done all the same."""
+    some = list(made_up_cases(loaded(), 80, NOW))
+
+    def found() -> list[object]:
+        asked = loaded()
+        firings = [(case.order.id, f.rule.rule.name, f.at) for case in some for f in replay(asked, case, NOW)]
+        verdicts = [
+            [(rule.verdict, rule.first) for rule in plan(asked, as_of(case, event.at)).rules]
+            for case in some
+            for event in case.order.history.events
+        ]
+        return [firings, verdicts]
+
+    quick = found()
+    for owner in (Rule, Policy):
+        monkeypatch.setattr(owner, "statuses", frozenset(CATALOGUE))
+    assert found() == quick
+    assert quick[0]
+
+
+def loaded() -> Policy:
+    """The full example, read anew."""
+    found = load_policy(EXAMPLES / "autocancel.yaml")
+    assert isinstance(found, Loaded)
+    return found.policy
 
 
 def test_a_forecast_tells_what_will_be_due_and_when(sqlite_world: World) -> None:

@@ -10,11 +10,17 @@ from sqlalchemy import Connection, Engine
 from workers.store.database import writing
 from workers.store.failures import (
     Failure,
+    FailureFilter,
+    count_states,
     failed_again,
     list_failures,
     list_groups,
+    orders_of_group,
     record_failure,
+    resolved_groups,
     settle,
+    times_by_group,
+    unsettled_ids,
 )
 from workers.store.processes import (
     Process,
@@ -89,3 +95,38 @@ def test_processes_that_died_without_a_word_are_forgotten_in_time(connection: Co
         record_process(connection, process)
     assert remove_processes_unseen_since(connection, NOON + timedelta(minutes=1)) == 1
     assert list_processes(connection) == (later,)
+
+
+def test_failures_are_chosen_by_whatever_is_known_of_them(connection: Connection) -> None:
+    hour = timedelta(hours=1)
+    old = record_failure(connection, BROKEN)
+    other = record_failure(connection, replace(BROKEN, queue="actions", actor="act", order_id=None))
+    late = record_failure(connection, replace(BROKEN, error="ValueError", order_id="order-2", at=NOON + hour))
+    settle(connection, [record_failure(connection, BROKEN)], "discarded", actor="ana", reason="r", now=NOON)
+    for wanted, ids in (
+        (FailureFilter(), [old, other, late]),
+        (FailureFilter(fingerprint=BROKEN.fingerprint), [old]),
+        (FailureFilter(queue="actions"), [other]),
+        (FailureFilter(error="ValueError"), [late]),
+        (FailureFilter(order_id="order-2"), [late]),
+        (FailureFilter(since=NOON + hour), [late]),
+        (FailureFilter(to=NOON + hour), [old, other]),
+    ):
+        assert unsettled_ids(connection, wanted, 10) == ids
+        assert count_states(connection, wanted).get("open", 0) == len(ids)
+        assert {group.sample.id for group in list_groups(connection, wanted=wanted)} == set(ids)
+    assert [group.sample.id for group in list_groups(connection, before=late)] == [other, old]
+
+
+def test_what_is_told_of_a_cause(connection: Connection) -> None:
+    for number, order_id in enumerate(("order-1", "order-2", None, "order-1")):
+        record_failure(connection, replace(BROKEN, order_id=order_id, at=NOON + timedelta(hours=number)))
+    assert orders_of_group(connection, BROKEN.fingerprint, "open", 10) == ("order-1", "order-2")
+    assert len(times_by_group(connection)[BROKEN.fingerprint]) == 4
+    assert resolved_groups(connection, [BROKEN.fingerprint]) == {}
+    for ids, hours in (([1], 5), ([2], 7)):
+        at = NOON + timedelta(hours=hours)
+        settle(connection, ids, "resolved", actor="ana", reason="fixed", now=at)
+    assert resolved_groups(connection, [BROKEN.fingerprint]) == {
+        BROKEN.fingerprint: NOON + timedelta(hours=7)
+    }

@@ -6,9 +6,11 @@ from datetime import UTC, datetime, timedelta
 
 import dramatiq
 import pytest
+from redis import Redis
 from sqlalchemy import Engine, func, select
 
-from workers.broker import Broker
+from workers.broker import NAMESPACE, Broker
+from workers.done import KEPT, Run, keep
 from workers.messages import EvaluateOrders, publish
 from workers.queues import QueueReader
 from workers.recorder import DeadLetters, Recorder
@@ -221,3 +223,73 @@ def test_a_message_for_no_actor_is_written_down_too(
     (group,) = groups()
     assert group.fingerprint.startswith("gone ActorNotFound ")
     assert group.sample.failure.order_id == "order-1"
+
+
+def test_the_last_runs_are_shown_however_they_ended(
+    recorded: Broker, start_worker: StartWorker, queues: QueueReader, eventually: Eventually
+) -> None:
+    an_actor(recorded, max_retries=1)
+    good = publish(recorded, EvaluateOrders(["good"]))
+    bad = publish(recorded, EvaluateOrders(["bad"]))
+    start_worker(recorded, threads=1)
+    eventually(lambda: len(queues.finished("orders")) == 3)
+    last, *others = queues.finished("orders")
+    assert (last.message_id, last.ending, last.error, last.attempt) == (bad, "failed", "ValueError", 2)
+    assert [(run.message_id, run.ending, run.attempt) for run in others] == [
+        (bad, "retried", 1),
+        (good, "ok", 1),
+    ]
+    assert queues.finished("orders", offset=2) == (others[1],)
+    assert SECRET not in str(queues.finished("orders"))
+
+
+def test_of_the_runs_only_the_last_are_kept(client: Redis, queues: QueueReader, now: datetime) -> None:
+    for number in range(KEPT + 5):
+        run = Run(f"m{number}", "act", "actions", {"id": number}, 1, "ok", None, "lab:7", now, 12)
+        keep(client, NAMESPACE, {"actions": [run]})
+    runs = queues.finished("actions", 0, 1_000)
+    assert [run.args["id"] for run in runs] == list(range(KEPT + 4, 4, -1))
+
+
+def test_how_full_a_queue_was_is_noted_once_a_minute(
+    start_broker: StartBroker, register: Register, store: Engine, now: datetime
+) -> None:
+    times = Minutes(now)
+    broker = start_broker(recorder := Recorder(register, times, version="v1"))
+    an_actor(broker)
+    recorder._broker = broker
+    publish(broker, EvaluateOrders(["order-1"]))
+    assert levels(store) == {}
+    recorder._sample()  # still the minute in which it began
+    assert levels(store) == {}
+    times.now += timedelta(minutes=1)
+    recorder._sample()
+    publish(broker, EvaluateOrders(["order-2"]))
+    recorder._sample()
+    assert {name: levels(store)[f"queue.orders.{name}"] for name in ("ready", "messages", "dead")} == {
+        "ready": 1,
+        "messages": 1,
+        "dead": 0,
+    }
+
+
+class Minutes:
+    """A clock that stands."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+
+def levels(store: Engine) -> dict[str, int]:
+    with reading(store) as connection:
+        query = select(figures.c.series, figures.c.value)
+        return {row.series: row.value for row in connection.execute(query)}
+
+
+def test_the_first_worker_that_looks_is_believed(store: Engine, register: Register, now: datetime) -> None:
+    register.sample(now, {"queue.orders.ready": 3})
+    register.sample(now, {"queue.orders.ready": 9})
+    assert levels(store) == {"queue.orders.ready": 3}

@@ -24,11 +24,12 @@ from workers.core.action import Patience
 from workers.core.events import Keep, trim
 from workers.evaluating import evaluate
 from workers.junction import Junction, Timeouts
-from workers.messages import Act, EvaluateOrders, Message, ProjectDeliveries
+from workers.messages import Act, EvaluateOrders, Message, ProjectDeliveries, ResendEvents
 from workers.policy_file import Loaded, load_policy
 from workers.policy_loading import accept, in_brief
 from workers.projecting import project
 from workers.reasons import Reasons
+from workers.resending import resend
 from workers.services import Services
 from workers.store import inbox, ledger, orders, policies, reads
 from workers.store.database import open_store, reading, store_time, writing
@@ -176,6 +177,8 @@ class World:
                 evaluate(self.services, ids_)
             case Act(id=id_):
                 act(self.services, id_)
+            case ResendEvents(id=wish):
+                resend(self.services, wish)
 
     def row(self, order_id: str) -> RowMapping:
         with reading(self.store) as connection:

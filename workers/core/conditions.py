@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from datetime import date, datetime, time
+from functools import cached_property
 from typing import Annotated, ClassVar, Literal
 from zoneinfo import ZoneInfo
 
@@ -17,7 +18,7 @@ from workers.core.calendar import EVERY_US_ZONE, Duration, wall
 from workers.core.case import Case, Scope, Sibling
 from workers.core.instants import Instants, Spans, Truth, all_of, any_of, daily_window
 from workers.core.order import Appointment, NoAppointment
-from workers.core.status import KNOWN_NAMES, Method
+from workers.core.status import KNOWN_NAMES, Entry, Method
 from workers.core.status import entry as catalogue_entry
 from workers.core.words import Clock, Word, Zone
 
@@ -48,6 +49,10 @@ class Condition(ABC):
     @abstractmethod
     def actual(self, case: Case) -> str:
         """What is the case instead of, or as, expected; in words, without any personal data."""
+
+    def admits(self, entry: Entry) -> bool:
+        """Whether it may hold at all while an order is in this status."""
+        return True
 
     def missing_facts(self) -> frozenset[str]:
         """Settings (`birth_date`, `state`, `passthrough`) that must allow a fact for this to have sense."""
@@ -81,8 +86,18 @@ class InStatus(Condition, key="status"):
     for_: Annotated[Duration | None, "how long the unbroken stay must have lasted; 0 when left out"] = None
 
     def names(self, method: Method | None) -> frozenset[str]:
-        entries = (catalogue_entry(method, str(name)) for name in self.in_)
-        return frozenset(entry.name for entry in entries if entry is not None)
+        return self._names[method]
+
+    @cached_property
+    def _names(self) -> dict[Method | None, frozenset[str]]:
+        """In the spelling of each method's catalogue, and only those that the method knows."""
+        return {
+            method: frozenset(e.name for name in self.in_ if (e := catalogue_entry(method, str(name))))
+            for method in (*Method, None)
+        }
+
+    def admits(self, entry: Entry) -> bool:
+        return entry.name in self.names(entry.method)
 
     def instants(self, case: Case) -> Instants:
         if case.order.entry is None:
@@ -117,7 +132,7 @@ class Seen(Condition, key="seen"):
         return sum(event.id not in case.own_events for event in case.order.history.seen(name))
 
     def instants(self, case: Case) -> Instants:
-        return _yes_or_no(self.count(case) >= self.at_least)
+        return Instants.given(self.count(case) >= self.at_least)
 
     def actual(self, case: Case) -> str:
         return f"seen {self.count(case)} times"
@@ -131,8 +146,8 @@ class Kit(Condition, key="kit"):
 
     def instants(self, case: Case) -> Instants:
         if case.order.has_shipped:
-            return _yes_or_no(self.left_warehouse)
-        return Instants.unknown() if case.order.history.strange else _yes_or_no(not self.left_warehouse)
+            return Instants.given(self.left_warehouse)
+        return Instants.unknown() if case.order.history.strange else Instants.given(not self.left_warehouse)
 
     def actual(self, case: Case) -> str:
         shipped = case.order.history.shipped
@@ -161,7 +176,7 @@ class OfOrder(Condition, key="order"):
             )
             and (self.passthrough_contains is None or self.passthrough_contains in (facts.passthrough or ""))
         )
-        return _yes_or_no(holds)
+        return Instants.given(holds)
 
     def missing_facts(self) -> frozenset[str]:
         return frozenset({"passthrough"} if self.passthrough_contains is not None else ())
@@ -284,9 +299,9 @@ class OfAppointment(Condition, key="appointment"):
             case NoAppointment.UNKNOWN:
                 return Instants.unknown()
             case NoAppointment.NONE:
-                return _yes_or_no("none" in wanted)
+                return Instants.given("none" in wanted)
             case Appointment(status=status):
-                return _yes_or_no(status in wanted)
+                return Instants.given(status in wanted)
 
     def actual(self, case: Case) -> str:
         match case.order.appointment:
@@ -329,7 +344,7 @@ class Labelled(Condition, key="label"):
         if case.labels is None:
             return Instants.unknown()
         scope: Scope = self.on
-        return _yes_or_no(any((scope, label) in case.labels for label in self.any_of))
+        return Instants.given(any((scope, label) in case.labels for label in self.any_of))
 
     def actual(self, case: Case) -> str:
         if case.labels is None:
@@ -400,7 +415,7 @@ class Duplicate(Condition, key="duplicate"):
         found = self.better(case)
         if found is None or (found and not any(other.seen for other in found)):
             return Instants.unknown()
-        return _yes_or_no(bool(found))
+        return Instants.given(bool(found))
 
     def better(self, case: Case) -> tuple[Sibling, ...] | None:
         """The orders that this one would give way to, the best first; None when that cannot be told."""
@@ -456,6 +471,9 @@ class AllOf(Condition, key="all"):
     def instants(self, case: Case) -> Instants:
         return all_of(part.instants(case) for part in self.conditions)
 
+    def admits(self, entry: Entry) -> bool:
+        return all(part.admits(entry) for part in self.conditions)
+
     def parts(self) -> tuple[Condition, ...]:
         return self.conditions
 
@@ -474,6 +492,9 @@ class AnyOf(Condition, key="any"):
 
     def instants(self, case: Case) -> Instants:
         return any_of(part.instants(case) for part in self.conditions)
+
+    def admits(self, entry: Entry) -> bool:
+        return any(part.admits(entry) for part in self.conditions)
 
     def parts(self) -> tuple[Condition, ...]:
         return self.conditions
@@ -507,12 +528,8 @@ class Negated(Condition, key="not"):
 # --- small helpers ---------------------------------------------------------------------------------------
 
 
-def _yes_or_no(holds: bool) -> Instants:
-    return Instants.always() if holds else Instants.never()
-
-
 def _known_in(fact: object, wanted: set[object] | set[str] | set[bool]) -> Instants:
-    return Instants.unknown() if fact is None else _yes_or_no(fact in wanted)
+    return Instants.unknown() if fact is None else Instants.given(fact in wanted)
 
 
 def _birthday(born: date, years: int) -> date:

@@ -12,12 +12,12 @@ from datetime import datetime, timedelta
 from workers.core.case import CLOCK_TOLERANCE, Case
 from workers.core.instants import Instants, Spans
 from workers.core.order import HOME_VISIT, PSC, WAITING, Appointment, NoAppointment
-from workers.core.policy import Act, Include, Policy, Rule
+from workers.core.policy import Act, Include, Policy, Rule, Wish
 from workers.core.status import Method, Reach, Window
 
 STARTED_LATELY = timedelta(hours=12)  # a visit may have happened that nobody has reported yet
 
-Answer = Callable[[Policy, Rule, Case], Instants]
+Answer = Callable[[Policy, Wish, Case], Instants]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,27 +29,23 @@ class Guard:
     permits: Answer
 
 
-def _yes_or_no(permitted: bool) -> Instants:
-    return Instants.always() if permitted else Instants.never()
-
-
 # --- for all actions ------------------------------------------------------------------------------------
 
 
-def _status_known(_policy: Policy, _rule: Rule, case: Case) -> Instants:
-    return _yes_or_no(case.order.entry is not None)
+def _status_known(_policy: Policy, _wish: Wish, case: Case) -> Instants:
+    return Instants.given(case.order.entry is not None)
 
 
-def _right_place(policy: Policy, _rule: Rule, case: Case) -> Instants:
+def _right_place(policy: Policy, _wish: Wish, case: Case) -> Instants:
     team = case.order.facts.team_id
     if case.environment != policy.environment:
         return Instants.never()
     if team is None or case.team_id is None:
         return Instants.unknown()
-    return _yes_or_no(team == case.team_id)
+    return Instants.given(team == case.team_id)
 
 
-def _nothing_from_the_future(_policy: Policy, _rule: Rule, case: Case) -> Instants:
+def _nothing_from_the_future(_policy: Policy, _wish: Wish, case: Case) -> Instants:
     newest = case.order.newest_time()
     return Instants.known(Spans.since(newest - CLOCK_TOLERANCE)) if newest else Instants.unknown()
 
@@ -57,23 +53,12 @@ def _nothing_from_the_future(_policy: Policy, _rule: Rule, case: Case) -> Instan
 # --- for cancelling an order ------------------------------------------------------------------------------
 
 
-def _cancellable(_policy: Policy, rule: Rule, case: Case) -> Instants:
-    """FACTS, section 1, column P."""
+def _cancellable(_policy: Policy, wish: Wish, case: Case) -> Instants:
     entry = case.order.entry
-    if entry is None:
-        return Instants.never()
-    match entry.window:
-        case Window.OPEN | Window.UNTIL_SHIPPED:  # whether it has shipped is the next guard's question
-            return Instants.always()
-        case Window.REGISTERED_KITS:
-            return _yes_or_no(Include.REGISTERED_KITS in rule.include)
-        case Window.DRAWN:
-            return _yes_or_no(Include.DRAWN in rule.include)
-        case Window.CLOSED:
-            return Instants.never()
+    return Instants.given(entry is not None and wish.admits(entry))
 
 
-def _nothing_gone(_policy: Policy, rule: Rule, case: Case) -> Instants:
+def _nothing_gone(_policy: Policy, wish: Wish, case: Case) -> Instants:
     """FACTS, trap 1: from the whole history, since a kit comes back to `received` after delivery.
 
     An opt-in lifts exactly the reach of the status it opens: a registered kit may have been shipped out, a
@@ -82,9 +67,9 @@ def _nothing_gone(_policy: Policy, rule: Rule, case: Case) -> Instants:
     order, history = case.order, case.order.history
     entry = order.entry
     allowed = Reach.NOWHERE
-    if entry and entry.window is Window.REGISTERED_KITS and Include.REGISTERED_KITS in rule.include:
+    if entry and entry.window is Window.REGISTERED_KITS and Include.REGISTERED_KITS in wish.include:
         allowed = Reach.SHIPPED
-    if entry and entry.window is Window.DRAWN and Include.DRAWN in rule.include:
+    if entry and entry.window is Window.DRAWN and Include.DRAWN in wish.include:
         allowed = Reach.DRAWN
     gone_further = {
         Reach.NOWHERE: history.shipped or order.facts.outbound_tracking,
@@ -97,7 +82,7 @@ def _nothing_gone(_policy: Policy, rule: Rule, case: Case) -> Instants:
     return Instants.unknown() if may_have else Instants.always()
 
 
-def _no_visit_under_way(_policy: Policy, _rule: Rule, case: Case) -> Instants:
+def _no_visit_under_way(_policy: Policy, _wish: Wish, case: Case) -> Instants:
     match case.order.appointment:
         case NoAppointment.NONE:
             return Instants.always()
@@ -116,20 +101,20 @@ def _no_visit_under_way(_policy: Policy, _rule: Rule, case: Case) -> Instants:
             return Instants.known(~Spans.between(start, start + STARTED_LATELY))
 
 
-def _no_redraw(_policy: Policy, rule: Rule, case: Case) -> Instants:
-    return _yes_or_no(case.order.facts.origin != "redraw" or Include.REDRAWS in rule.include)
+def _no_redraw(_policy: Policy, wish: Wish, case: Case) -> Instants:
+    return Instants.given(case.order.facts.origin != "redraw" or Include.REDRAWS in wish.include)
 
 
-def _activated(_policy: Policy, rule: Rule, case: Case) -> Instants:
-    if Include.SCHEDULED in rule.include or case.order.facts.activate_by is None:
+def _activated(_policy: Policy, wish: Wish, case: Case) -> Instants:
+    if Include.SCHEDULED in wish.include or case.order.facts.activate_by is None:
         return Instants.always()
     activated = case.activated_at
     return Instants.known(Spans.since(activated)) if activated else Instants.unknown()
 
 
-def _refundable(policy: Policy, rule: Rule, case: Case) -> Instants:
+def _refundable(policy: Policy, wish: Wish, case: Case) -> Instants:
     """FACTS, section 4: a home visit is refunded only when cancelled MORE than 24 h ahead."""
-    if case.order.method is not Method.AT_HOME or rule.refund == "ignore":
+    if case.order.method is not Method.AT_HOME or wish.refund == "ignore":
         return Instants.always()
     match case.order.appointment:
         case NoAppointment.NONE:
@@ -146,32 +131,32 @@ def _refundable(policy: Policy, rule: Rule, case: Case) -> Instants:
             return Instants.known(Spans.until(case.calendar.subtract(line, policy.home_visit_refund.margin)))
 
 
-def _not_refused_here(_policy: Policy, _rule: Rule, case: Case) -> Instants:
+def _not_refused_here(_policy: Policy, _wish: Wish, case: Case) -> Instants:
     last = case.order.last
-    return _yes_or_no(last is None or last.id not in case.refused_at)
+    return Instants.given(last is None or last.id not in case.refused_at)
 
 
-def _never_cancelled_before(_policy: Policy, _rule: Rule, case: Case) -> Instants:
-    return _yes_or_no(case.order.history.cancelled is None and not case.cancel_confirmed)
+def _never_cancelled_before(_policy: Policy, _wish: Wish, case: Case) -> Instants:
+    return Instants.given(case.order.history.cancelled is None and not case.cancel_confirmed)
 
 
 # --- for cancelling an appointment alone --------------------------------------------------------------------
 
 
 def _slot(kind: str) -> Answer:
-    def permits(_policy: Policy, _rule: Rule, case: Case) -> Instants:
+    def permits(_policy: Policy, _wish: Wish, case: Case) -> Instants:
         match case.order.appointment:
             case NoAppointment.UNKNOWN:
                 return Instants.unknown()
             case Appointment() as found if found.kind == kind and found.status in WAITING:
-                return _yes_or_no(found.cancellable_provider)
+                return Instants.given(found.cancellable_provider)
             case _:
                 return Instants.never()
 
     return permits
 
 
-def _starts_later(_policy: Policy, _rule: Rule, case: Case) -> Instants:
+def _starts_later(_policy: Policy, _wish: Wish, case: Case) -> Instants:
     match case.order.appointment:
         case NoAppointment.NONE:
             return Instants.never()
@@ -219,4 +204,4 @@ GUARDS: dict[Act, tuple[Guard, ...]] = {
 def guards(policy: Policy, rule: Rule, case: Case) -> Iterator[tuple[Guard, Instants]]:
     """Each guard of the rule's action with when it permits."""
     for guard in GUARDS[rule.then.action]:
-        yield guard, guard.permits(policy, rule, case)
+        yield guard, guard.permits(policy, rule.wish, case)

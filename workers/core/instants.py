@@ -10,7 +10,7 @@ from datetime import date, datetime, time, timedelta
 from enum import Enum
 from functools import lru_cache, reduce
 from operator import and_, or_
-from typing import Self
+from typing import NamedTuple, Self
 from zoneinfo import ZoneInfo
 
 from workers.core.calendar import ONE_DAY, wall
@@ -19,8 +19,7 @@ from workers.core.calendar import ONE_DAY, wall
 HORIZON = timedelta(days=400)
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """From `start` until just before `end`; None is unbounded."""
 
     start: datetime | None
@@ -30,10 +29,12 @@ class Span:
         return self.start is None or self.end is None or self.start < self.end
 
     def __and__(self, other: "Span") -> "Span":
-        return Span(
-            max(filter(None, (self.start, other.start)), default=None),
-            min(filter(None, (self.end, other.end)), default=None),
-        )
+        start, end = self.start, self.end
+        if start is None or (other.start is not None and other.start > start):
+            start = other.start
+        if end is None or (other.end is not None and other.end < end):
+            end = other.end
+        return Span(start, end)
 
 
 class Spans(ABC):
@@ -56,17 +57,17 @@ class Spans(ABC):
 
     @staticmethod
     def since(t: datetime) -> "Spans":
-        return Spans.of(Span(t, None))
+        return Finite((Span(t, None),))
 
     @staticmethod
     def until(t: datetime) -> "Spans":
         """Everything before `t`."""
-        return Spans.of(Span(None, t))
+        return Finite((Span(None, t),))
 
     @staticmethod
     def between(a: datetime, b: datetime) -> "Spans":
         """From `a` until just before `b`; nothing if `b` is not later."""
-        return Spans.of(Span(a, b))
+        return Finite((Span(a, b),)) if a < b else NEVER
 
     @abstractmethod
     def next(self, t: datetime) -> Span | None:
@@ -135,8 +136,10 @@ class Finite(Spans):
     spans: tuple[Span, ...]
 
     def next(self, t: datetime) -> Span | None:
-        onwards = Span(t, None)
-        return next((rest for span in self.spans if (rest := span & onwards)), None)
+        for span in self.spans:
+            if span.end is None or span.end > t:
+                return span & Span(t, None)
+        return None
 
     @property
     def edges(self) -> frozenset[datetime]:
@@ -181,19 +184,22 @@ class Daily(Spans):
     on: Callable[[date], bool] = every_day
 
     def next(self, t: datetime) -> Span | None:
-        onwards = Span(t, None)
         today = t.astimezone(self.zone).date()
-        # Yesterday's window may last into today.
-        days = (today + timedelta(days=ahead) for ahead in range(-1, HORIZON.days))
-        return next((rest for day in days if self.on(day) and (rest := self._window(day) & onwards)), None)
+        for ahead in range(-1, HORIZON.days):  # yesterday's window may last into today
+            day = today + timedelta(days=ahead)
+            if self.on(day) and (rest := _window(self.opens, self.closes, self.zone, day) & Span(t, None)):
+                return rest
+        return None
 
     @property
     def edges(self) -> frozenset[datetime]:
         return frozenset()
 
-    def _window(self, day: date) -> Span:
-        last_day = day if self.opens < self.closes else day + ONE_DAY
-        return Span(wall(self.zone, day, self.opens), wall(self.zone, last_day, self.closes))
+
+@lru_cache(maxsize=16_384)  # the days of some years in a handful of zones: many orders ask for the same ones
+def _window(opens: time, closes: time, zone: ZoneInfo, day: date) -> Span:
+    last_day = day if opens < closes else day + ONE_DAY
+    return Span(wall(zone, day, opens), wall(zone, last_day, closes))
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,9 +241,9 @@ class And(Lazy):
     def _search(self, t: datetime) -> Span | None:
         at: datetime | None = t
         while at:
-            common = Span(None, None)
+            common = Span(at, None)
             for member in self.members:
-                piece = member.next(at)
+                piece = member.next(common.start or at)
                 if piece is None:
                     return None
                 common &= piece
@@ -294,8 +300,7 @@ class Truth(Enum):
     UNKNOWN = "unknown"
 
 
-@dataclass(frozen=True, slots=True)
-class Instants:
+class Instants(NamedTuple):
     """When something is surely true, and when it is possibly true; `yes` must lie within `maybe`."""
 
     yes: Spans
@@ -305,6 +310,11 @@ class Instants:
     def known(spans: Spans) -> "Instants":
         """True in `spans`, false outside."""
         return Instants(spans, spans)
+
+    @staticmethod
+    def given(holds: bool) -> "Instants":
+        """Always or never: what time does not change."""
+        return _ALWAYS if holds else _NEVER
 
     @staticmethod
     def always() -> "Instants":
@@ -324,7 +334,7 @@ class Instants:
         return self.yes is self.maybe
 
     def __and__(self, other: "Instants") -> "Instants":
-        if other is _ALWAYS or self is _NEVER:  # which is what most of a plan's members are
+        if other is _ALWAYS or self is _NEVER:
             return self
         if self is _ALWAYS or other is _NEVER:
             return other
@@ -357,11 +367,12 @@ _UNKNOWN = Instants(NEVER, ALWAYS)
 
 def all_of(conditions: Iterable[Instants]) -> Instants:
     """When every condition holds; always, if there are none. Asks no further once that can never be."""
-    found = Instants.always()
+    found = _ALWAYS
     for condition in conditions:
-        found &= condition
-        if found.maybe is NEVER:
-            break
+        if condition is not _ALWAYS:  # as most of a plan's members are
+            found &= condition
+            if found.maybe is NEVER:
+                break
     return found
 
 

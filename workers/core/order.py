@@ -158,7 +158,7 @@ class Order:
         (only,) = named
         return Method(only) if only in set(Method) else None
 
-    @property
+    @cached_property
     def entry(self) -> Entry | None:
         """The catalogue's row for the current status, or None when status or method is unknown."""
         status, method = self.status, self.method
@@ -217,6 +217,14 @@ class Order:
     @property
     def has_appointments(self) -> bool:
         return self.method in APPOINTMENT_KIND
+
+    @property
+    def slot_left(self) -> datetime | None:
+        """When the appointment begins that an ended order has left behind, waiting for nobody."""
+        slot = self.appointment
+        if self.open or not isinstance(slot, Appointment) or slot.status not in WAITING:
+            return None
+        return slot.start
 
     def newest_time(self) -> datetime | None:
         """The latest time any fact of ours is dated, to notice facts from the future."""

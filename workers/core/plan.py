@@ -8,18 +8,18 @@ Everything is a set of instants, so the same computation says whether a rule fir
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
 from functools import cached_property
 
 from workers.core.calendar import Duration
 from workers.core.case import Case
-from workers.core.guards import GUARDS, REFUND, guards
+from workers.core.guards import GUARDS, REFUND
 from workers.core.instants import NEVER, Instants, Spans, all_of, any_of
 from workers.core.order import PSC, WAITING, Appointment
-from workers.core.policy import Act, Exemption, Mode, Policy, PscIf, Rule
-from workers.core.status import Method
+from workers.core.policy import Act, Exemption, Mode, Policy, PscIf, Rule, Wish
+from workers.core.status import Entry, Method
 
 
 class Verdict(Enum):
@@ -39,6 +39,7 @@ class Notice:
     """The platform wants to be told ahead: `send_at`, for an activation that would be due at `due_at`."""
 
     key: str
+    rule: str
     send_at: datetime
     due_at: datetime
 
@@ -49,15 +50,20 @@ class RulePlan:
 
     rule: Rule
     mode: Mode
-    key: str  # the activation: at most one decision each
+    case: Case = field(repr=False)
     wanted: Instants  # due, but for the hours and the notice
     due: Instants
     verdict: Verdict
-    first: datetime | None  # the first instant at or after now that is surely due
-    maybe: datetime | None  # the same for possibly due
-    expected: datetime | None  # `first`, or about what it will be once the platform has got its notice
-    due_since: datetime | None  # when it became due, hours apart; only while it is due
-    notice: Notice | None
+    first: datetime | None = None  # the first instant at or after now that is surely due
+    maybe: datetime | None = None  # the same for possibly due
+    expected: datetime | None = None  # `first`, or about what it will be once the platform has got its notice
+    due_since: datetime | None = None  # when it became due, hours apart; only while it is due
+    notice: Notice | None = None
+
+    @property
+    def key(self) -> str:
+        """The activation: at most one decision each."""
+        return activation_key(self.rule, self.case)
 
     @property
     def space(self) -> str:
@@ -121,35 +127,28 @@ class Plan:
         return self.rules[min(coming)[-1]] if coming else None
 
 
-Vetoes = tuple[tuple[int, Instants], ...]  # the priority of each keep rule, and when it holds
-
-
 def plan(policy: Policy, case: Case) -> Plan:
     """The plan at `case.now`. Rules of other methods and rules that are off have no part in it."""
-    vetoes = _vetoes(policy, case)
-    spared = any_of(exempts(exemption, case) for exemption in policy.exemptions)
-    rules = (rule for rule in policy.rules if case.order.method in rule.methods)
-    live = (rule for rule in rules if policy.mode_of(rule) is not Mode.OFF)
-    return Plan(
-        order_id=case.order.id,
-        now=case.now,
-        rules=tuple(_rule_plan(policy, rule, case, spared, vetoes) for rule in live),
-    )
+    entry = case.order.entry if case.undone is None else None
+    shared = _Shared(policy, case, entry)
+    rules = tuple(_rule_plan(shared, rule, mode) for rule, mode in policy.live[case.order.method])
+    return Plan(order_id=case.order.id, now=case.now, rules=rules)
 
 
-def _rule_plan(policy: Policy, rule: Rule, case: Case, spared: Instants, vetoes: Vetoes) -> RulePlan:
-    would = all_of(_members(policy, rule, case, spared, vetoes))
+def _rule_plan(shared: _Shared, rule: Rule, mode: Mode) -> RulePlan:
+    policy, case, now = shared.policy, shared.case, shared.case.now
+    would = all_of(_members(shared, rule))
+    if would.maybe is NEVER and not case.decided:
+        return RulePlan(rule, mode, case, would, would, Verdict.NO)
     key = activation_key(rule, case)
-    mode, now = policy.mode_of(rule), case.now
-    if would.maybe is NEVER and f"{_space(mode)}:{key}" not in case.decided:
-        return RulePlan(rule, mode, key, would, would, Verdict.NO, None, None, None, None, None)
     wanted = would & _refundable(policy, rule, case)
+    opens = wanted.yes.first(now)
     ahead = _told_ahead(rule, mode)
-    due = wanted & Instants.known(hours(policy, rule, case)) & _noticed(ahead, case, key, wanted)
+    due = wanted & Instants.known(hours(policy, rule, case)) & _noticed(ahead, case, key, opens)
     first = due.yes.first(now)
     maybe = first if due.certain else due.maybe.first(now)
-    expected = wanted.yes.first(now) if ahead and case.notices.get(key) is None else first
-    notice = _notice(ahead, case, key, wanted)
+    expected = opens if ahead and case.notices.get(key) is None else first
+    notice = _notice(rule, ahead, case, key, opens)
     if f"{_space(mode)}:{key}" in case.decided:
         verdict, first, maybe, expected, notice = Verdict.DECIDED, None, None, None, None
     elif _backlog(rule, case, wanted):
@@ -163,7 +162,7 @@ def _rule_plan(policy: Policy, rule: Rule, case: Case, spared: Instants, vetoes:
     else:
         verdict = Verdict.NEVER_LEGAL if would.yes.first(now) else Verdict.NO
     due_since = _due_since(rule, case, due) if verdict is Verdict.DUE else None
-    return RulePlan(rule, mode, key, wanted, due, verdict, first, maybe, expected, due_since, notice)
+    return RulePlan(rule, mode, case, wanted, due, verdict, first, maybe, expected, due_since, notice)
 
 
 def _space(mode: Mode) -> str:
@@ -173,8 +172,46 @@ def _space(mode: Mode) -> str:
 # --- the members of the intersection ---------------------------------------------------------------------
 
 
-def _members(policy: Policy, rule: Rule, case: Case, spared: Instants, vetoes: Vetoes) -> Iterator[Instants]:
+@dataclass
+class _Shared:
+    """What the rules of one plan have in common: worked out once, when the first of them asks."""
+
+    policy: Policy
+    case: Case
+    entry: Entry | None  # the status; None: unknown, or conditions see another, a step of ours being undone
+    _permits: dict[Wish, Instants] = field(default_factory=dict)
+
+    def permits(self, wish: Wish) -> Instants:
+        """When every hard guard permits it, apart from the refund line."""
+        if wish not in self._permits:
+            asked = (guard for guard in GUARDS[wish.action] if guard is not REFUND)
+            self._permits[wish] = all_of(guard.permits(self.policy, wish, self.case) for guard in asked)
+        return self._permits[wish]
+
+    @cached_property
+    def unspared(self) -> Instants:
+        return ~any_of(exempts(exemption, self.case) for exemption in self.policy.exemptions)
+
+    @cached_property
+    def vetoes(self) -> tuple[tuple[int, Instants], ...]:
+        """The priority of each `keep` rule, and when it holds. One that may hold protects, too; one in shadow
+        only shows itself."""
+        return tuple(
+            (
+                rule.priority,
+                all_of(condition.instants(self.case) for condition in rule.when)
+                & ~any_of(condition.instants(self.case) for condition in rule.unless),
+            )
+            for rule, mode in self.policy.live[self.case.order.method]
+            if rule.then.action is Act.KEEP and mode is not Mode.SHADOW
+        )
+
+
+def _members(shared: _Shared, rule: Rule) -> Iterator[Instants]:
     """All but the refund line, the hours and the notice. Worked out one by one, as far as anybody asks."""
+    policy, case = shared.policy, shared.case
+    if shared.entry is not None and shared.entry.key not in rule.statuses:
+        yield Instants.never()
     before = case.before_our_step()
     yield from (condition.instants(before) for condition in rule.when)
     yield from (~condition.instants(case) for condition in rule.unless)
@@ -182,37 +219,22 @@ def _members(policy: Policy, rule: Rule, case: Case, spared: Instants, vetoes: V
         return
     if case.held:
         yield Instants.never()
-    yield from (permits for guard, permits in guards(policy, rule, case) if guard is not REFUND)
-    yield ~spared
-    yield from (~veto for priority, veto in vetoes if priority >= rule.priority)
+    yield shared.permits(rule.wish)
+    yield shared.unspared
+    yield from (~veto for priority, veto in shared.vetoes if priority >= rule.priority)
     yield settled(policy, rule, case)
     yield psc_permits(policy, rule, case)
 
 
 def _refundable(policy: Policy, rule: Rule, case: Case) -> Instants:
     guarded = REFUND in GUARDS[rule.then.action]
-    return REFUND.permits(policy, rule, case) if guarded else Instants.always()
+    return REFUND.permits(policy, rule.wish, case) if guarded else Instants.always()
 
 
 def exempts(exemption: Exemption, case: Case) -> Instants:
     """When an exemption covers the order."""
     lasts = Instants.known(Spans.until(exemption.until)) if exemption.until else Instants.always()
     return all_of(condition.instants(case) for condition in exemption.if_) & lasts
-
-
-def _vetoes(policy: Policy, case: Case) -> Vetoes:
-    """When `keep` rules hold. One that may hold protects, too. A keep rule in shadow only shows itself."""
-    return tuple(
-        (
-            rule.priority,
-            all_of(condition.instants(case) for condition in rule.when)
-            & ~any_of(condition.instants(case) for condition in rule.unless),
-        )
-        for rule in policy.rules
-        if rule.then.action is Act.KEEP
-        and case.order.method in rule.methods
-        and policy.mode_of(rule) in {Mode.REVIEW, Mode.ENFORCE}
-    )
 
 
 def settled(policy: Policy, rule: Rule, case: Case) -> Instants:
@@ -255,22 +277,23 @@ def _told_ahead(rule: Rule, mode: Mode) -> Duration | None:
     return None if mode is Mode.SHADOW or rule.then.action is Act.KEEP else rule.notice
 
 
-def _noticed(ahead: Duration | None, case: Case, key: str, wanted: Instants) -> Instants:
+def _noticed(ahead: Duration | None, case: Case, key: str, opens: datetime | None) -> Instants:
     if ahead is None:
         return Instants.always()
     if delivered := case.notices.get(key):
         return Instants.known(Spans.since(case.calendar.add(delivered, ahead)))
-    if key not in case.notices and wanted.yes.first(case.now) is None:
+    if key not in case.notices and opens is None:
         return Instants.unknown()  # only a look can tell whether there is anything to give notice of
     return Instants.never()
 
 
-def _notice(ahead: Duration | None, case: Case, key: str, wanted: Instants) -> Notice | None:
+def _notice(
+    rule: Rule, ahead: Duration | None, case: Case, key: str, opens: datetime | None
+) -> Notice | None:
     """The notice still to be sent: so long before the first due instant, or now if that is past."""
-    first = wanted.yes.first(case.now)
-    if ahead is None or first is None or key in case.notices:
+    if ahead is None or opens is None or key in case.notices:
         return None
-    return Notice(key, case.calendar.subtract(first, ahead), first)
+    return Notice(key, rule.name, case.calendar.subtract(opens, ahead), opens)
 
 
 def _due_since(rule: Rule, case: Case, due: Instants) -> datetime:

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from enum import StrEnum
 from functools import cached_property
-from typing import Annotated, ClassVar, Literal, Self
+from typing import Annotated, ClassVar, Literal, NamedTuple, Self
 
 from workers.core.calendar import HOLIDAYS, Calendar, Duration
 from workers.core.conditions import Condition, DailyClock, InStatus
-from workers.core.status import Method
+from workers.core.status import CATALOGUE, Entry, Method, Window
 from workers.core.words import Clock, Zone
 
 
@@ -95,7 +95,7 @@ class ActBetween:
         default_factory=lambda: Zone("patient")
     )
 
-    @property
+    @cached_property
     def clock(self) -> DailyClock:
         return DailyClock(from_=self.from_, to=self.to, zone=self.zone)
 
@@ -185,6 +185,28 @@ class Then:
     ] = None
 
 
+class Wish(NamedTuple):
+    """All that the hard guards know of a rule: those who wish alike get one answer."""
+
+    action: Act
+    include: tuple[Include, ...]
+    refund: Literal["required", "ignore"]
+
+    def admits(self, entry: Entry) -> bool:
+        """Whether the status is one in which the act may be done: FACTS, section 1, column P."""
+        if self.action is not Act.CANCEL_ORDER:
+            return True
+        match entry.window:
+            case Window.OPEN | Window.UNTIL_SHIPPED:  # whether it has shipped is another guard's question
+                return True
+            case Window.REGISTERED_KITS:
+                return Include.REGISTERED_KITS in self.include
+            case Window.DRAWN:
+                return Include.DRAWN in self.include
+            case Window.CLOSED:
+                return False
+
+
 @dataclass(frozen=True)
 class Rule:
     """When which orders are cancelled."""
@@ -211,6 +233,19 @@ class Rule:
     unless: Annotated[tuple[Condition, ...], "none may possibly hold"] = ()
 
     @cached_property
+    def wish(self) -> Wish:
+        return Wish(self.then.action, self.include, self.refund)
+
+    @cached_property
+    def statuses(self) -> frozenset[tuple[Method, str]]:
+        """Those in which it may hold at all, so that it need not be looked at in any other."""
+        return frozenset(
+            key
+            for key, entry in CATALOGUE.items()
+            if self.wish.admits(entry) and all(condition.admits(entry) for condition in self.when)
+        )
+
+    @cached_property
     def stays(self) -> tuple[InStatus, ...]:
         """Its conditions about being in some status, however deep."""
         parts = (part for condition in self.when for part in condition.walk())
@@ -235,6 +270,22 @@ class Policy:
 
     def mode_of(self, rule: Rule) -> Mode:
         return lowest(self.mode, rule.mode)
+
+    @cached_property
+    def live(self) -> dict[Method | None, tuple[tuple[Rule, Mode], ...]]:
+        """The rules that are not off, by method, with their modes; none for an order of no known method."""
+        modes = [(rule, self.mode_of(rule)) for rule in self.rules]
+        on = [(rule, mode) for rule, mode in modes if mode is not Mode.OFF]
+        return {
+            method: tuple((rule, mode) for rule, mode in on if method in rule.methods)
+            for method in (*Method, None)
+        }
+
+    @cached_property
+    def statuses(self) -> frozenset[tuple[Method, str]]:
+        """Those in which a rule may act at all."""
+        acting = (rule for rule in self.rules if rule.then.action is not Act.KEEP)
+        return frozenset().union(*(rule.statuses for rule in acting))
 
     def psc_choice(self, rule: Rule) -> PscChoice:
         return rule.then.psc_appointment or self.psc_appointment

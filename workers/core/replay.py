@@ -11,7 +11,7 @@ from datetime import datetime
 
 from workers.core.case import Case
 from workers.core.history import History
-from workers.core.order import Appointment
+from workers.core.order import Appointment, Order
 from workers.core.plan import Notice, Plan, RulePlan, plan
 from workers.core.policy import Policy
 
@@ -40,11 +40,19 @@ def replay(policy: Policy, case: Case, until: datetime) -> Iterator[Firing]:
     instants += [_booked(slot) for slot in case.order.appointments]
     changes = sorted({at for at in instants if at <= until})
     for at, following in zip(changes, [*changes[1:], until], strict=True):
+        if not _may_act(policy, case.order.history.until(at)):
+            continue
         for firing in coming(policy, as_of(case, at), following):
             yield firing
             if firing.acts:
                 return
             case = replace(case, decided=case.decided | {f"{firing.rule.space}:{firing.rule.key}"})
+
+
+def _may_act(policy: Policy, history: History) -> bool:
+    """Whether any rule may act in the status it ends with. Of an unknown one only a plan can tell."""
+    entry = history.last.status.entry if history.last else None
+    return entry is None or entry.key in policy.statuses
 
 
 def as_of(case: Case, now: datetime) -> Case:
@@ -68,13 +76,7 @@ def as_of(case: Case, now: datetime) -> Case:
     return replace(
         case,
         now=now,
-        order=replace(
-            order,
-            facts=facts,
-            history=history,
-            appointments=slots,
-            appointment_missing=missing if missing and missing <= now else None,
-        ),
+        order=Order(order.id, facts, history, slots, missing if missing and missing <= now else None),
         signals=tuple(signal for signal in case.signals if signal.at <= now),
     )
 

@@ -66,6 +66,10 @@ class Entry:
     progress: int  # place along the usual path; a larger number is further along
 
     @property
+    def key(self) -> tuple[Method, str]:
+        return (self.method, self.name)
+
+    @property
     def terminal(self) -> bool:
         return self.levels[0] in TERMINAL
 

@@ -63,11 +63,44 @@ def all_raised(connection: Connection) -> dict[str, tuple[str, str, datetime]]:
     }
 
 
-def switch(connection: Connection, name: str, *, on: bool, actor: str, reason: str, now: datetime) -> None:
-    """Turns a switch on or off, and says so in the audit."""
+def ends(connection: Connection) -> dict[str, datetime]:
+    """When (UTC) the switches go off by themselves: those that are on and do."""
+    query = select(controls.c.name, controls.c.until).where(
+        controls.c.state == "on", controls.c.until.is_not(None)
+    )
+    return {row.name: row.until for row in connection.execute(query)}
+
+
+def switch(
+    connection: Connection,
+    name: str,
+    *,
+    on: bool,
+    actor: str,
+    reason: str,
+    now: datetime,
+    until: datetime | None = None,
+) -> None:
+    """Turns a switch on or off, and says so in the audit. `until`: when it goes off again by itself."""
     row = {"name": name, "state": "on" if on else "off", "at": now, "actor": actor, "reason": reason}
-    connection.execute(upsert(connection, controls, ("state", "at", "actor", "reason")), [row])
-    note(connection, now, actor, "switch_on" if on else "switch_off", name, reason=reason)
+    changing = ("state", "at", "actor", "reason", "until")
+    connection.execute(upsert(connection, controls, changing), [row | {"until": until}])
+    after = {"until": until.isoformat()} if until else None
+    note(connection, now, actor, "switch_on" if on else "switch_off", name, reason=reason, after=after)
+
+
+def switch_off_expired(connection: Connection, now: datetime) -> list[str]:
+    """Turns off the switches whose time is up, and says so in the audit; returns their names."""
+    query = (
+        update(controls)
+        .where(controls.c.state == "on", controls.c.until <= now)
+        .values(state="off", at=now, actor="engine", reason="its time was up", until=None)
+        .returning(controls.c.name)
+    )
+    names = sorted(connection.execute(query).scalars())
+    for name in names:
+        note(connection, now, "engine", "switch_off", name, reason="its time was up")
+    return names
 
 
 def switched_off_at(connection: Connection, names: Iterable[str]) -> datetime | None:

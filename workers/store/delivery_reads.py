@@ -6,7 +6,7 @@ A filter that no index answers looks through SCANNED rows at a time and says how
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -123,6 +123,12 @@ def count_deliveries(connection: Connection, wanted: DeliveryFilter = EVERY_DELI
 def count_newer(connection: Connection, wanted: DeliveryFilter, than: int) -> int:
     """How many fit that came after a delivery; CAP + 1 when there are more than CAP."""
     return _capped(connection, deliveries.c.id > than, *_conditions(wanted))
+
+
+def count_set_aside(connection: Connection, ids: Collection[int]) -> int:
+    """How many of these are set aside."""
+    query = select(func.count()).where(deliveries.c.id.in_(ids), deliveries.c.state == "quarantined")
+    return connection.execute(query).scalar_one()
 
 
 def any_delivery(connection: Connection) -> bool:

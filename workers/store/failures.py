@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
+from operator import eq, ge, lt
 from typing import Any, Literal
 
-from sqlalchemy import Connection, Engine, and_, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, and_, func, insert, or_, select, update
 from sqlalchemy.engine import Row
 
 from workers.store.database import writing
@@ -15,6 +16,7 @@ from workers.store.schema import failures
 
 FailureState = Literal["open", "acknowledged", "replayed", "discarded", "resolved"]
 UNSETTLED: tuple[FailureState, ...] = ("open", "acknowledged")
+TREND_FROM = 5_000  # the newest failures, whatever their cause
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,30 @@ class FailureGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class FailureFilter:
+    """Which failures are meant; what is left out does not matter. `to` (UTC) is not included any more."""
+
+    fingerprint: str | None = None
+    queue: str | None = None
+    error: str | None = None
+    order_id: str | None = None
+    since: datetime | None = None
+    to: datetime | None = None
+
+    @property
+    def conditions(self) -> list[ColumnElement[bool]]:
+        wanted = (
+            (eq, failures.c.fingerprint, self.fingerprint),
+            (eq, failures.c.queue, self.queue),
+            (eq, failures.c.error, self.error),
+            (eq, failures.c.order_id, self.order_id),
+            (ge, failures.c.at, self.since),
+            (lt, failures.c.at, self.to),
+        )
+        return [compare(column, value) for compare, column, value in wanted if value is not None]
+
+
+@dataclass(frozen=True, slots=True)
 class FailureLog:
     """The store as the queue's middleware needs it: one transaction a call. Raises what the store raises."""
 
@@ -92,10 +118,15 @@ def record_failure(connection: Connection, failure: Failure) -> int:
 
 
 def list_groups(
-    connection: Connection, state: FailureState = "open", limit: int = 200
+    connection: Connection,
+    state: FailureState = "open",
+    limit: int = 200,
+    wanted: FailureFilter = FailureFilter(),
+    before: int | None = None,
 ) -> tuple[FailureGroup, ...]:
-    """The groups that have failures in `state`, the one that failed last first."""
-    groups = (
+    """The groups that have such failures in `state`, the one that failed last first. The next page is
+    `before` the id of the last one's sample."""
+    newest = (
         select(
             failures.c.fingerprint,
             func.count().label("size"),
@@ -104,12 +135,14 @@ def list_groups(
             func.max(failures.c.at, type_=failures.c.at.type).label("last_at"),
             func.max(failures.c.id).label("newest"),
         )
-        .where(failures.c.state == state)
+        .where(failures.c.state == state, *wanted.conditions)
         .group_by(failures.c.fingerprint)
         .order_by(func.max(failures.c.id).desc())
         .limit(limit)
-        .subquery("g")
     )
+    if before is not None:
+        newest = newest.having(func.max(failures.c.id) < before)
+    groups = newest.subquery("g")
     query = select(failures, *groups.c["size", "orders", "first_at", "last_at"]).join_from(
         groups, failures, failures.c.id == groups.c.newest
     )
@@ -146,24 +179,54 @@ def of_message(connection: Connection, message_id: str) -> tuple[RecordedFailure
     return tuple(map(_recorded, connection.execute(query)))
 
 
-def ids_of_group(
-    connection: Connection, fingerprint: str, states: Collection[FailureState], limit: int
-) -> list[int]:
+def unsettled_ids(connection: Connection, wanted: FailureFilter, limit: int) -> list[int]:
+    """Such failures that nobody has settled, oldest first."""
+    query = select(failures.c.id).where(failures.c.state.in_(UNSETTLED), *wanted.conditions)
+    return list(connection.execute(query.order_by(failures.c.id).limit(limit)).scalars())
+
+
+def count_states(connection: Connection, wanted: FailureFilter = FailureFilter()) -> dict[FailureState, int]:
+    """How many such failures are in each state."""
+    query = select(failures.c.state, func.count()).where(*wanted.conditions).group_by(failures.c.state)
+    return dict(connection.execute(query).all())
+
+
+def times_by_group(connection: Connection) -> dict[str, list[datetime]]:
+    """When the TREND_FROM newest failures happened, by fingerprint."""
+    newest = select(failures.c.fingerprint, failures.c.at).order_by(failures.c.id.desc()).limit(TREND_FROM)
+    found: dict[str, list[datetime]] = {}
+    for row in connection.execute(newest):
+        found.setdefault(row.fingerprint, []).append(row.at)
+    return found
+
+
+def resolved_groups(connection: Connection, fingerprints: Collection[str]) -> dict[str, datetime]:
+    """Which of these causes were taken for repaired, and when (UTC) last."""
+    last = func.max(failures.c.resolved_at, type_=failures.c.resolved_at.type)
     query = (
-        select(failures.c.id)
-        .where(failures.c.fingerprint == fingerprint, failures.c.state.in_(states))
-        .order_by(failures.c.id)
+        select(failures.c.fingerprint, last)
+        .where(failures.c.state == "resolved", failures.c.fingerprint.in_(fingerprints))
+        .group_by(failures.c.fingerprint)
+    )
+    return dict(connection.execute(query).all())
+
+
+def orders_of_group(
+    connection: Connection, fingerprint: str, state: FailureState, limit: int
+) -> tuple[str, ...]:
+    """The orders that its failures in `state` are about, the latest first."""
+    query = (
+        select(failures.c.order_id)
+        .where(
+            failures.c.state == state,
+            failures.c.fingerprint == fingerprint,
+            failures.c.order_id.is_not(None),
+        )
+        .group_by(failures.c.order_id)
+        .order_by(func.max(failures.c.id).desc())
         .limit(limit)
     )
-    return list(connection.execute(query).scalars())
-
-
-def count_states(connection: Connection, fingerprint: str | None = None) -> dict[FailureState, int]:
-    """How many failures are in each state: of a group, or all."""
-    query = select(failures.c.state, func.count()).group_by(failures.c.state)
-    if fingerprint is not None:
-        query = query.where(failures.c.fingerprint == fingerprint)
-    return dict(connection.execute(query).all())
+    return tuple(connection.execute(query).scalars())
 
 
 def versions_of_group(connection: Connection, fingerprint: str) -> tuple[str, ...]:

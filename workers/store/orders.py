@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, bindparam, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, bindparam, case, func, or_, select, update
 
 from workers.core.history import Event, History
 from workers.core.order import NOTHING_KNOWN, Appointment, Facts, Order
@@ -31,6 +31,7 @@ class Stored:
     generation: int | None
     next_at: datetime | None
     look_again: int
+    look_asked_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,14 +115,16 @@ def save(connection: Connection, changed: Mapping[str, Change], now: datetime) -
 
 
 def plan_ahead(connection: Connection, plans: Mapping[str, Ahead]) -> None:
-    """Stores what plans said, for orders whose facts are still those the plan was made on."""
+    """Stores what plans said, for orders whose facts are still those the plan was made on. One that somebody
+    wants looked at stays due."""
     if not plans:
         return
+    due_at = bindparam("due", type_=orders.c.next_at.type)
     connection.execute(
         update(orders)
         .where(orders.c.id == bindparam("key"), orders.c.facts_version == bindparam("version"))
         .values(
-            next_at=bindparam("due"),
+            next_at=case((orders.c.look_asked_at.is_not(None), orders.c.next_at), else_=due_at),
             generation=bindparam("made_by"),
             outlook=bindparam("word"),
             outlook_rule=bindparam("rule"),
@@ -202,35 +205,69 @@ def wake_others(connection: Connection, moved: Iterable[str], but: Iterable[str]
     )
 
 
+def ask_for_look(connection: Connection, ids: Iterable[str], now: datetime) -> None:
+    """Somebody wants these asked for at Junction soon, whether a rule is due or not, ended ones too."""
+    wanted = sorted(set(ids))
+    lock(connection, wanted)
+    connection.execute(
+        update(orders).where(orders.c.id.in_(wanted)).values(look_asked_at=now, next_at=now, woken_until=None)
+    )
+
+
+def note_look(connection: Connection, order_id: str, asked_at: datetime) -> None:
+    """The look that was asked for then is made; one that was asked for since is still to come."""
+    connection.execute(
+        update(orders)
+        .where(orders.c.id == order_id, orders.c.look_asked_at == asked_at)
+        .values(look_asked_at=None)
+    )
+
+
 def set_aside(connection: Connection, order_id: str) -> None:
     """Nobody looks at it any more until something new comes in about it, or an operator asks."""
     connection.execute(
         update(orders)
         .where(orders.c.id == order_id)
-        .values(leased_until=None, woken_until=None, next_at=None, attempts=0, outlook=SET_ASIDE)
+        .values(
+            leased_until=None,
+            woken_until=None,
+            next_at=None,
+            look_asked_at=None,
+            attempts=0,
+            outlook=SET_ASIDE,
+        )
     )
 
 
 def wake_stale(connection: Connection, generation: int, now: datetime, limit: int) -> int:
-    """Asks for a look at open orders that were planned under an older policy; returns how many."""
-    stale = (
-        select(orders.c.id)
-        .where(*_stale(generation), or_(orders.c.next_at.is_(None), orders.c.next_at > now))
-        .order_by(orders.c.id)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-    return connection.execute(update(orders).where(orders.c.id.in_(stale)).values(next_at=now)).rowcount
+    """Asks for a look at orders that were planned under an older policy, of those for which a policy may have
+    anything to do: open ones, and ended ones with a slot left behind. Returns how many."""
+    woken = 0
+    for followed in _followed(now):
+        stale = (
+            select(orders.c.id)
+            .where(followed, *_stale(generation), or_(orders.c.next_at.is_(None), orders.c.next_at > now))
+            .limit(limit - woken)
+            .with_for_update(skip_locked=True)
+        )
+        asked = update(orders).where(orders.c.id.in_(stale)).values(next_at=now)
+        woken += connection.execute(asked).rowcount
+    return woken
 
 
-def any_stale(connection: Connection, generation: int) -> bool:
-    """Whether some open order still waits for its plan under this policy."""
-    return connection.execute(select(orders.c.id).where(*_stale(generation)).limit(1)).first() is not None
+def any_stale(connection: Connection, generation: int, now: datetime) -> bool:
+    """Whether some order still waits for its plan under this policy."""
+    queries = (select(orders.c.id).where(one, *_stale(generation)).limit(1) for one in _followed(now))
+    return any(connection.execute(query).first() is not None for query in queries)
+
+
+def _followed(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    """One query for each: an index serves either, but not both at once."""
+    return (orders.c.open, orders.c.slot_left > now)
 
 
 def _stale(generation: int) -> tuple[ColumnElement[bool], ...]:
     return (
-        orders.c.open,
         or_(orders.c.generation.is_(None), orders.c.generation < generation),
         orders.c.facts_version > 0,
         orders.c.outlook.is_distinct_from(SET_ASIDE),
@@ -310,7 +347,14 @@ def _stored(
     )
     facts, missing = facts_from_json(row["facts"])
     order = Order(row["id"], facts, history, tuple(sorted(found, key=lambda a: a.newness)), missing)
-    return Stored(order, row["facts_version"], row["generation"], row["next_at"], row["look_again"])
+    return Stored(
+        order,
+        row["facts_version"],
+        row["generation"],
+        row["next_at"],
+        row["look_again"],
+        row["look_asked_at"],
+    )
 
 
 def _order_row(order: Order) -> dict[str, Any]:
@@ -323,6 +367,7 @@ def _order_row(order: Order) -> dict[str, Any]:
         "status_name": last.status.name if last else None,
         "status_at": last.at if last else None,
         "open": order.open,
+        "slot_left": order.slot_left,
         "reinstated": order.history.reinstated,
         "lab_test_id": order.facts.lab_test_id,
         "created_at": order.created_at,

@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, RowMapping, delete, select
 
 from workers.store.controls import all_raised, queue_control
 from workers.store.database import reading, writing
-from workers.store.dialects import insert, upsert
+from workers.store.dialects import insert, insert_or_ignore, upsert
 from workers.store.schema import figures, processes
 
 Counts = Mapping[tuple[datetime, str], int]  # (minute, series) -> how many more
@@ -60,6 +60,10 @@ class Register:
         with writing(self.engine) as connection:
             record_process(connection, process)
             add_figures(connection, counts)
+
+    def sample(self, minute: datetime, levels: Mapping[str, int]) -> None:
+        with writing(self.engine) as connection:
+            sample_figures(connection, minute, levels)
 
     def say_goodbye(self, process: Process, counts: Counts) -> None:
         with writing(self.engine) as connection:
@@ -110,6 +114,12 @@ def add_figures(connection: Connection, counts: Counts) -> None:
     new = insert(connection, figures)
     sum_of_both = {"value": figures.c.value + new.excluded.value}
     connection.execute(new.on_conflict_do_update(index_elements=["minute", "series"], set_=sum_of_both), rows)
+
+
+def sample_figures(connection: Connection, minute: datetime, levels: Mapping[str, int]) -> None:
+    """Notes how high something stood as a minute began (series -> value), unless somebody has already."""
+    rows = [{"minute": minute, "series": series, "value": level} for series, level in sorted(levels.items())]
+    connection.execute(insert_or_ignore(connection, figures), rows)
 
 
 def _row(process: Process) -> dict[str, Any]:

@@ -106,6 +106,19 @@ def count_orders(connection: Connection, wanted: OrderFilter = EVERY_ORDER) -> i
     return _capped(connection, select(orders.c.id).where(*_order_conditions(wanted)))
 
 
+def ids_of_orders(connection: Connection, wanted: OrderFilter, limit: int) -> list[str]:
+    """Newest change first."""
+    query = select(orders.c.id).where(*_order_conditions(wanted))
+    newest = query.order_by(orders.c.changed_at.desc(), orders.c.id.desc())
+    return list(connection.execute(newest.limit(limit)).scalars())
+
+
+def states_of(connection: Connection, ids: Iterable[str]) -> Rows:
+    """Of these orders, as far as they are known: id, status name and whether they are open."""
+    query = select(orders.c.id, orders.c.status_name, orders.c.open).where(orders.c.id.in_(sorted(set(ids))))
+    return connection.execute(query).mappings().all()
+
+
 def count_newer_orders(connection: Connection, wanted: OrderFilter, since: Place) -> int:
     """How many that fit changed after a place in the list; counted up to CAP."""
     newer = tuple_(orders.c.changed_at, orders.c.id) > since

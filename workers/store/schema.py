@@ -91,6 +91,7 @@ orders = Table(
     Column("status_name", String(128)),  # its low-level part, canonical spelling
     Column("status_at", Utc),
     Column("open", Boolean, nullable=False),  # not terminal, as far as we know
+    Column("slot_left", Utc),  # when the appointment begins that an ended order has left behind
     Column("reinstated", Boolean, nullable=False, server_default=text("false")),
     Column("lab_test_id", String(64)),
     Column("created_at", Utc),  # at Junction
@@ -99,6 +100,7 @@ orders = Table(
     Column("facts_version", BigInteger, nullable=False),
     Column("changed_at", Utc, nullable=False),  # our last change of this row
     Column("said_at", Utc),  # when a person or the platform last said something about it
+    Column("look_asked_at", Utc),  # a person wants it looked at, though no rule may be due
     # what the plan said
     Column("next_at", Utc),
     Column("generation", BigInteger),  # policy generation of next_at
@@ -115,16 +117,26 @@ orders = Table(
         sqlite_where=text("next_at IS NOT NULL"),
         postgresql_where=text("next_at IS NOT NULL"),
     ),
+    Index(
+        "ix_orders_slot_left",
+        "slot_left",
+        sqlite_where=text("slot_left IS NOT NULL"),
+        postgresql_where=text("slot_left IS NOT NULL"),
+    ),
     Index("ix_orders_changed_at", "changed_at", "id"),
     Index("ix_orders_user_id", "user_id", "lab_test_id"),
     Index("ix_orders_status", "method", "status_name", "changed_at"),
     Index("ix_orders_outlook", "outlook", "outlook_at"),
-    Index("ix_orders_open", "changed_at", "id", sqlite_where=text("open"), postgresql_where=text("open")),
+    Index("ix_orders_open", "changed_at", "id", sqlite_where=text("open = 1"), postgresql_where=text("open")),
     Index("ix_orders_rule", "outlook_rule", "changed_at", "id"),
     Index("ix_orders_status_name", "status_name", "changed_at"),
     Index("ix_orders_created_at", "created_at", "id"),
     Index(
-        "ix_orders_stale_plan", "generation", "id", sqlite_where=text("open"), postgresql_where=text("open")
+        "ix_orders_stale_plan",
+        "generation",
+        "id",
+        sqlite_where=text("open = 1"),
+        postgresql_where=text("open"),
     ),
 )
 
@@ -190,6 +202,7 @@ holds = Table(
 )
 
 # One row a switch: `stop` (everything), `rule:<name>` (paused or tripped), `queue:<name>` (paused).
+# One that is on with an `until` is turned off by the clock.
 controls = Table(
     "controls",
     metadata,
@@ -198,6 +211,7 @@ controls = Table(
     Column("at", Utc, nullable=False),
     Column("actor", String(64), nullable=False),
     Column("reason", String(500), nullable=False),
+    Column("until", Utc),
 )
 
 policies = Table(
