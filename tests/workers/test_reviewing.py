@@ -68,7 +68,7 @@ def test_what_a_person_approves_is_done(world: World) -> None:
     world.drain()
     assert world.status(kit) == "cancelled"
     (decision,) = world.decisions(kit)
-    assert decision["state"] == "confirmed"
+    assert (decision["state"], decision["resolved_by"]) == ("confirmed", "somebody")
     assert approve(world, item) is Outcome.NOT_OPEN
 
 

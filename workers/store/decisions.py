@@ -63,11 +63,12 @@ def record_negative(connection: Connection, decision: Decision, now: datetime) -
 def settle(
     connection: Connection, decision: int, state: str, reason: str, now: datetime, *, by: str | None = None
 ) -> None:
-    """What became of it, and through whom if a person."""
+    """What became of it, and through whom if a person; who approved it before stays on record."""
+    person = {"resolved_by": by} if by else {}
     connection.execute(
         update(decisions)
         .where(decisions.c.id == decision)
-        .values(state=state, reason=reason[:500], resolved_at=now, resolved_by=by)
+        .values(state=state, reason=reason[:500], resolved_at=now, **person)
     )
 
 
