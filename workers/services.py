@@ -48,22 +48,24 @@ class ActivePolicy:
             known = self._known
         if known is not None and (known.number, known.hash) == (generation.number, generation.hash):
             return known
-        parsed = parse_policy(generation.text, generation.source)
-        if isinstance(
-            parsed, Mistakes
-        ):  # only accepted texts are stored, so this program is older than the text
-            raise PolicyNotUnderstood(f"generation {generation.number} of {generation.source}")
-        live_since = {
-            name: since for name, (_, since) in policies.modes(connection).items() if since is not None
-        }
-        active = Active(generation.number, generation.hash, parsed, parsed.time.calendar(), live_since)
+        active = understand(connection, generation)
         with self._lock:
             self._known = active
         return active
 
 
 class PolicyNotUnderstood(Exception):
-    """The active policy was accepted by another version of this program."""
+    """The policy was accepted by another version of this program."""
+
+
+def understand(connection: Connection, generation: policies.Generation) -> Active:
+    """Raises PolicyNotUnderstood: only accepted texts are stored, so this program is older than the text."""
+    parsed = parse_policy(generation.text, generation.source)
+    if isinstance(parsed, Mistakes):
+        raise PolicyNotUnderstood(f"generation {generation.number} of {generation.source}")
+    modes = policies.modes(connection).items()
+    live_since = {name: since for name, (_, since) in modes if since is not None}
+    return Active(generation.number, generation.hash, parsed, parsed.time.calendar(), live_since)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from sqlalchemy import Connection, RowMapping
 from starlette.exceptions import HTTPException
 from starlette.responses import Response, StreamingResponse
 
-from receiver.dashboard import order_acts, order_page
+from receiver.dashboard import order_acts, order_page, what_if
 from receiver.dashboard.desk import Desk
 from receiver.dashboard.filters import Asked, Choice, Day, Field, Flag, Text, read_filters
 from receiver.dashboard.lifecycle_maps import label_of
@@ -292,6 +292,7 @@ PAGE = Page(
         Address("/orders/export.{kind}", get=export),
         *order_acts.addresses(_filter_of),
         *order_page.ADDRESSES,
+        *what_if.ADDRESSES,
     ),
     topics={"orders": orders_topic, "order": order_page.order_topic},
     finders={"order": order_page.find_order},

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, RowMapping, insert, select, update
 
 from workers.store.dialects import upsert
 from workers.store.schema import controls, policies, rules
@@ -29,8 +29,17 @@ def active(connection: Connection, *, lock: bool = False) -> Generation | None:
     """The generation in force. `lock`: it stays so until the transaction ends; None if just replaced."""
     query = select(policies).where(policies.c.active).order_by(policies.c.generation.desc()).limit(1)
     row = connection.execute(query.with_for_update(read=True) if lock else query).mappings().first()
-    if row is None:
-        return None
+    return _generation(row) if row else None
+
+
+def past(connection: Connection, number: int) -> Generation | None:
+    """A generation that is or was in force."""
+    query = select(policies).where(policies.c.generation == number)
+    row = connection.execute(query).mappings().first()
+    return _generation(row) if row else None
+
+
+def _generation(row: RowMapping) -> Generation:
     return Generation(row["generation"], row["hash"], row["source"], row["text"], row["loaded_at"])
 
 
