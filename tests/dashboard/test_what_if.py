@@ -44,7 +44,9 @@ def test_an_earlier_policy_is_asked_as_well(dashboard: Dashboard, kit: str, tmp_
     assert "mode enforce" in asked(dashboard, kit, generation=1)
 
 
-@pytest.mark.parametrize("wrong", [{"at": "soon"}, {"status": "mislaid"}, {"generation": "99"}, {"who": "me"}])
+@pytest.mark.parametrize(
+    "wrong", [{"at": "soon"}, {"status": "mislaid"}, {"generation": "99"}, {"who": "me"}]
+)
 def test_a_question_that_makes_no_sense_is_called_wrong(
     dashboard: Dashboard, kit: str, wrong: dict[str, str]
 ) -> None:
