@@ -36,6 +36,7 @@ log = logging.getLogger(__name__)
 
 Fields = ImmutableMultiDict[str, str]
 
+ATTENTION = "attention"  # the region of base.html that tells of problems
 THEMES = ("auto", "light", "dark")
 RETRY_STREAM_SECONDS = "30"
 
@@ -119,6 +120,8 @@ class Dashboard:
             knows=lambda password: self.door.check(request, user, password, now) is not None,
         )
         if request.method in SAFE:
+            if visit.region == ATTENTION:  # it is the same around every page
+                return self.render(visit, "base.html", 200, {})
             assert address.get is not None
             return address.get(visit)
         visit.needs(address.role)
@@ -198,9 +201,8 @@ class Dashboard:
             "notice": unquote(request.cookies.get(NOTICE_COOKIE, "")),
             "shell": self.desk.shell(visit.now),
         }
-        _, _, region = request.headers.get("hx-target", "").partition("#")
-        if "hx-request" in request.headers and region:
-            html = render_block(self.environment, template, region, everything)
+        if visit.region:
+            html = render_block(self.environment, template, visit.region, everything)
             if html is not None:
                 return HTMLResponse(html, status)
         response = HTMLResponse(self.environment.get_template(template).render(everything), status)

@@ -74,6 +74,9 @@ def show_decisions(visit: Visit) -> Response:
             return visit.render("decisions.html", status=400, **_nothing(asked, named))
         found = wanted(asked)
         before, after, since = (_number(visit, name) for name in ("before", "after", "since"))
+        news = len(reads.list_decisions(connection, found, after=since)) if since is not None else 0
+        if visit.region == "news":
+            return visit.render("decisions.html", asked=asked, news=news)
         rows = reads.list_decisions(connection, found, before=before, after=after, limit=ROWS + 1)
         shown = rows[-ROWS:] if after is not None else rows[:ROWS]
         more = len(rows) > ROWS
@@ -88,7 +91,7 @@ def show_decisions(visit: Visit) -> Response:
             cap=reads.CAP,
             ever=bool(shown) or reads.count_decisions(connection) > 0,
             states=STATES,
-            news=len(reads.list_decisions(connection, found, after=since)) if since is not None else 0,
+            news=news,
             here_since=asked.link(since=str(shown[0]["id"])) if shown and not moved else "",
             older=asked.link(before=str(shown[-1]["id"])) if shown and (more or after is not None) else "",
             newer=asked.link(after=str(shown[0]["id"]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,8 +16,10 @@ from receiver.dashboard.settings import DashboardSettings
 from workers.messages import Message
 from workers.permits import Traffic
 from workers.queues import QueueReader, QueueState, QueueUnreachable
-from workers.store import controls, policies, processes, watch
+from workers.store import controls, overview_reads, policies, processes, reads, watch
 from workers.store.database import reading, writing
+
+COUNTED_EVERY = timedelta(seconds=15)
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,15 @@ class Desk:
     def junction_traffic(self, now: datetime) -> Sighting[Traffic]:
         return self._junction_traffic.look(now)
 
+    def cancellable(self, now: datetime) -> Sighting[int]:
+        """How many orders may be cancelled; CAP + 1 when there are more than CAP. It takes a while to count,
+        so it is counted less often than anything else. Raises the store's TROUBLE."""
+        return self._cancellable.look(now)
+
+    def coming(self, now: datetime) -> Sighting[Mapping[str, int]]:
+        """How many orders each rule will cancel, if nothing new happens. Raises the store's TROUBLE."""
+        return self._coming.look(now)
+
     def shell(self, now: datetime) -> Shell:
         """Raises the store's TROUBLE."""
         seen = self._shell.look(now).value
@@ -61,6 +72,8 @@ class Desk:
     def forget(self) -> None:
         """After a change made here, nobody is shown what was before."""
         self._queue_states.forget()
+        self._cancellable.forget()
+        self._coming.forget()
         self._shell.forget()
 
     @property
@@ -74,6 +87,22 @@ class Desk:
     @cached_property
     def _junction_traffic(self) -> LastKnown[Traffic]:
         return LastKnown(lambda _now: self.queues.junction(), every=self.every, failures=(QueueUnreachable,))
+
+    @cached_property
+    def _cancellable(self) -> LastKnown[int]:
+        def count(_now: datetime) -> int:
+            with self.reading() as connection:
+                return reads.count_orders(connection, reads.OrderFilter(openings=("open",)))
+
+        return LastKnown(count, every=COUNTED_EVERY)
+
+    @cached_property
+    def _coming(self) -> LastKnown[Mapping[str, int]]:
+        def count(_now: datetime) -> Mapping[str, int]:
+            with self.reading() as connection:
+                return overview_reads.coming_by_rule(connection)
+
+        return LastKnown(count, every=COUNTED_EVERY)
 
     @cached_property
     def _shell(self) -> LastKnown[Shell]:

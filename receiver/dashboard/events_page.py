@@ -80,10 +80,13 @@ def show_deliveries(visit: Visit) -> Response:
     wanted, before, since = _filter(asked), _place(visit, "before"), _place(visit, "since")
     found, count, news = Found(()), Count(0, None), 0
     with visit.desk.reading() as connection:
+        if since is not None and not asked.wrong:
+            news = delivery_reads.count_newer(connection, wanted, since)
+        if visit.region == "news":
+            return visit.render("events.html", asked=asked, news=news, cap=delivery_reads.CAP)
         if not asked.wrong:
             found = delivery_reads.list_deliveries(connection, wanted, before=before, limit=ROWS)
             count = delivery_reads.count_deliveries(connection, wanted)
-            news = delivery_reads.count_newer(connection, wanted, since) if since is not None else 0
         ever = bool(found.rows) or delivery_reads.any_delivery(connection)
     top = found.rows[0]["id"] if found.rows else 0
     return visit.render(

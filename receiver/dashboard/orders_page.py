@@ -109,6 +109,9 @@ def show_orders(visit: Visit) -> Response:
             return visit.render("orders.html", status=400, **_nothing(asked, choices))
         found = wanted(asked)
         before, after, since = _place(visit, "before"), _place(visit, "after"), _place(visit, "since")
+        news = reads.count_newer_orders(connection, found, since) if since else 0
+        if visit.region == "news":
+            return visit.render("orders.html", asked=asked, news=news, cap=reads.CAP)
         rows = reads.list_orders(connection, found, before=before, after=after, limit=ROWS + 1)
         shown = rows[-ROWS:] if after else rows[:ROWS]
         more = len(rows) > ROWS
@@ -121,7 +124,7 @@ def show_orders(visit: Visit) -> Response:
             cap=reads.CAP,
             deeds=_deeds_of(visit),
             ever=bool(shown) or reads.count_orders(connection) > 0,
-            news=reads.count_newer_orders(connection, found, since) if since else 0,
+            news=news,
             here_since=asked.link(since=_link(shown[0])) if shown and not (before or after) else "",
             older=asked.link(before=_link(shown[-1])) if shown and (more or after) else "",
             newer=asked.link(after=_link(shown[0])) if shown and (before or (after and more)) else "",

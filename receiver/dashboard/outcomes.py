@@ -22,6 +22,7 @@ OUTLOOKS = {
     "stopped": "waits for a start",
     "clock_skew": "clocks disagree",
     "quarantined": "set aside",
+    "waits": "could not be looked at",
     "no_policy": "no policy",
     "closed": "ended",
 }
@@ -69,6 +70,9 @@ def outcome_of(row: Mapping[Any, Any], decision: Mapping[Any, Any] | None) -> Ou
             return Outcome("Not planned yet")
         case "quarantined" | "clock_skew":
             return Outcome(OUTLOOKS[word].capitalize(), "bad", "warn", row["outlook_rule"])
+        case "waits":
+            why = (row["outlook_why"] or "tried again soon").replace("_", " ")
+            return Outcome(f"Waits: {why}", "warn", "clock", row["outlook_rule"])
         case "reinstated" | "unknown_status" | "never_legal" | "stopped":
             return Outcome(OUTLOOKS[word].capitalize(), "warn", "warn", row["outlook_rule"])
         case _:

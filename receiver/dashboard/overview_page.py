@@ -19,7 +19,7 @@ from receiver.dashboard.visit import Visit
 from workers.messages import QUEUES
 from workers.store import controls, delivery_reads, migrate, overview_reads, policies, processes, reads
 from workers.store.overview_reads import Endings
-from workers.store.reads import DecisionFilter, OrderFilter
+from workers.store.reads import DecisionFilter
 from workers.store.watch import figures_between
 
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
@@ -60,7 +60,7 @@ class Step:
 def show(visit: Visit) -> Response:
     desk, now = visit.desk, visit.now
     span = visit.query("span") if visit.query("span") in RANGES else "1h"
-    seen = desk.queue_states(now)
+    seen, cancellable = desk.queue_states(now), desk.cancellable(now)
     with desk.reading() as connection:
         everybody = processes.list_processes(connection)
         workers = [one for one in everybody if one.kind == "worker" and one.is_live(now)]
@@ -78,7 +78,7 @@ def show(visit: Visit) -> Response:
             threads=sum(one.threads for one in workers),
             worked=[sum(minute) for minute in zip(*(line.speed.per_minute for line in lines), strict=True)],
             pace=_pace(connection, now),
-            cancellable=reads.count_orders(connection, OrderFilter(openings=("open",))),
+            cancellable=cancellable,
             cap=reads.CAP,
             endings=_endings(connection, now),
             span=span,

@@ -33,6 +33,8 @@ from workers.store import controls, overview_reads, policies
 from workers.store.database import store_time
 from workers.store.overview_reads import RuleRecord
 
+POLICY = ActivePolicy()
+
 CHANGES_SHOWN = 100
 
 Switch = tuple[str, str, datetime]  # reason, who, since
@@ -59,7 +61,8 @@ def show(visit: Visit) -> Response:
         active = _in_force(connection)
         switches = controls.all_raised(connection)
         ceilings = gauges(connection, active, visit.now) if active else {}
-        lines = _lines(connection, active, switches, ceilings, visit.now) if active else []
+        coming = visit.desk.coming(visit.now).value or {}
+        lines = _lines(connection, active, switches, ceilings, coming, visit.now) if active else []
     return visit.render(
         "rules.html",
         generation=generation,
@@ -87,7 +90,7 @@ def show_text(visit: Visit) -> Response:
 def _in_force(connection: Connection) -> Active | None:
     """None before the first policy, or when another version of this program accepted it."""
     try:
-        return ActivePolicy().read(connection)
+        return POLICY.read(connection)
     except PolicyNotUnderstood:
         return None
 
@@ -97,11 +100,11 @@ def _lines(
     active: Active,
     switches: Mapping[str, Switch],
     ceilings: Mapping[str, tuple[Ceiling, ...]],
+    coming: Mapping[str, int],
     now: datetime,
 ) -> list[RuleLine]:
     """In the order in which they win over each other: priority, then the file's order."""
     records = overview_reads.records(connection, now)
-    coming = overview_reads.coming_by_rule(connection)
     return [
         RuleLine(
             rule=rule,
@@ -150,7 +153,7 @@ def _pause(connection: Connection, rule: str, said: Said) -> str:
 
 
 def _resume(connection: Connection, rule: str, said: Said) -> str:
-    gone_on = operating.resume(connection, ActivePolicy(), rule or None, said)
+    gone_on = operating.resume(connection, POLICY, rule or None, said)
     if gone_on is None:
         raise not_found("rule of that name in the policy in force")
     return f"{rule or 'The limits'} resumed; {gone_on} held decisions go on."

@@ -50,6 +50,11 @@ class Visit:
         """What stands in the place of the names in the address's path."""
         return self.request.path_params
 
+    @property
+    def region(self) -> str:
+        """The live region that asks for itself; empty when a whole page is asked for."""
+        return region_of(self.request)
+
     def query(self, name: str, default: str = "") -> str:
         return self.request.query_params.get(name, default)
 
@@ -116,6 +121,11 @@ class Visit:
             ip_prefix=ip_prefix(self.request.client.host if self.request.client else None),
             **more,
         )
+
+
+def region_of(request: Request) -> str:
+    """htmx names what it will swap: `section#news`."""
+    return request.headers.get("hx-target", "").partition("#")[2] if "hx-request" in request.headers else ""
 
 
 def as_number(text: str) -> int | None:

@@ -168,7 +168,9 @@ def test_held_and_failing_orders_are_found(store: Engine) -> None:
         for name in ("plain", "held", "blind", "dead"):
             put_order(connection, name)
         connection.execute(insert(holds).values(order_id="held", at=NOW, actor="ana", reason="asked"))
-        connection.execute(orders.update().where(orders.c.id == "blind").values(outlook="waits: no_answer"))
+        connection.execute(
+            orders.update().where(orders.c.id == "blind").values(outlook="waits", outlook_why="no_answer")
+        )
         connection.execute(
             insert(failures).values(
                 queue="orders", actor="evaluate", fingerprint="f", error="E", place="p", args={},

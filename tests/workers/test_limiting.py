@@ -159,7 +159,7 @@ def test_what_became_due_while_junction_was_away_is_counted_before_the_first_goe
     world.sandbox.fault("status", status=503, retry_after=2, operation="get_order", count=6)
     all_due = kits_without_asking(world, 6)
     world.drain()
-    assert {world.row(kit)["outlook"] for kit in all_due} == {"waits: limited"}
+    assert {(row["outlook"], row["outlook_why"]) for row in map(world.row, all_due)} == {("waits", "limited")}
     world.eventually(lambda: tripped(world))
     world.drain()
     assert posts(world) == 0

@@ -8,15 +8,11 @@ from sqlalchemy import Connection, func, insert, or_, select, update
 
 from workers.core.limits import DAY, HOUR, Counted
 from workers.store.dialects import insert_or_ignore
-from workers.store.orders import count_open
+from workers.store.orders import WAITS, count_open
 from workers.store.orders import lock as lock_orders
 from workers.store.schema import decisions, figures, orders, reservations
 
-DUE_WORDS = (
-    "will_cancel",
-    "stopped",
-    "clock_skew",
-)  # outlooks of orders that are due once their time has come
+DUE_WORDS = ("will_cancel", "stopped", "clock_skew")  # outlooks of what is due once its time has come
 OPEN_ORDERS = "open_orders"  # the series that keeps how many were open when a day began
 
 
@@ -33,13 +29,12 @@ def count(connection: Connection, rule: str | None, order_id: str, now: datetime
         for window in (HOUR, DAY)
     )
     due = select(func.count()).where(
-        or_(
-            orders.c.outlook.in_(DUE_WORDS) & (orders.c.next_at <= now),
-            orders.c.outlook.startswith("waits: "),  # due, and could not be looked at
-        ),
+        orders.c.outlook.in_((*DUE_WORDS, WAITS)),
         orders.c.outlook_at <= now,
+        or_(orders.c.outlook == WAITS, orders.c.next_at <= now),
         orders.c.id != order_id,
-        *([orders.c.outlook_rule == rule] if rule else []),
+        # Of a rule few are due and many are not, so the index by rule is no way to them: coalesce hides it.
+        *([func.coalesce(orders.c.outlook_rule, "") == rule] if rule else []),
     )
     return Counted(hour, day, connection.execute(due).scalar_one() + 1)
 

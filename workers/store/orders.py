@@ -19,7 +19,9 @@ from workers.core.status import Status
 from workers.store.dialects import insert_or_ignore, lock_names, upsert
 from workers.store.schema import appointments, order_events, orders
 
-SET_ASIDE = "quarantined"  # the outlook of an order that workers died over
+# Outlooks that no plan gives.
+SET_ASIDE = "quarantined"  # workers died over it
+WAITS = "waits"  # it could not be looked at, or decided just now; `outlook_why` says why
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,12 @@ def postpone(connection: Connection, order_id: str, next_at: datetime, why: str)
         update(orders)
         .where(orders.c.id == order_id)
         .values(
-            leased_until=None, woken_until=None, attempts=0, next_at=next_at, outlook=f"waits: {why}"[:32]
+            leased_until=None,
+            woken_until=None,
+            attempts=0,
+            next_at=next_at,
+            outlook=WAITS,
+            outlook_why=why[:64],
         )
     )
 

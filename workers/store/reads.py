@@ -26,6 +26,7 @@ from sqlalchemy import (
 )
 
 from workers.core.status import CATALOGUE, Level, Reach, Window
+from workers.store.orders import WAITS
 from workers.store.schema import (
     actions,
     appointments,
@@ -188,13 +189,14 @@ _OPENINGS: dict[Opening, ColumnElement[bool]] = {
 }
 
 # Outlooks that say a look did not come off.
-TROUBLES = ("quarantined", "clock_skew")
-WAITING = "waits: "  # what follows is why
+TROUBLES = ("quarantined", "clock_skew", WAITS)
 
 
 def _failing() -> ColumnElement[bool]:
+    """Each way along an index of its own."""
     dead = select(failures.c.order_id).where(failures.c.state == "open", failures.c.order_id.is_not(None))
-    return or_(orders.c.outlook.in_(TROUBLES), orders.c.outlook.startswith(WAITING), orders.c.id.in_(dead))
+    troubled = select(orders.c.id).where(orders.c.outlook.in_(TROUBLES))
+    return orders.c.id.in_(select(union(troubled, dead).subquery().c.id))
 
 
 def _named(text: str) -> Select[Any]:

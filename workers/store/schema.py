@@ -105,6 +105,7 @@ orders = Table(
     Column("next_at", Utc),
     Column("generation", BigInteger),  # policy generation of next_at
     Column("outlook", String(32)),  # will_cancel, kept, held, blocked, ... for lists
+    Column("outlook_why", String(64)),  # of `waits`: what kept it from being looked at
     Column("outlook_rule", String(128)),
     Column("outlook_at", Utc),
     Column("woken_until", Utc),  # it is on the queue
@@ -126,7 +127,9 @@ orders = Table(
     Index("ix_orders_changed_at", "changed_at", "id"),
     Index("ix_orders_user_id", "user_id", "lab_test_id"),
     Index("ix_orders_status", "method", "status_name", "changed_at"),
-    Index("ix_orders_outlook", "outlook", "outlook_at"),
+    Index("ix_orders_outlook", "outlook", "outlook_at", "id", "outlook_rule"),  # all that is counted by rule
+    Index("ix_orders_outcome", "outlook", "changed_at", "id"),
+    Index("ix_orders_method", "method", "changed_at", "id"),
     Index("ix_orders_open", "changed_at", "id", sqlite_where=text("open = 1"), postgresql_where=text("open")),
     Index("ix_orders_rule", "outlook_rule", "changed_at", "id"),
     Index("ix_orders_status_name", "status_name", "changed_at"),
@@ -261,7 +264,7 @@ decisions = Table(
     Column("resolved_at", Utc),
     UniqueConstraint("space", "key"),
     Index("ix_decisions_order", "order_id", "id"),
-    Index("ix_decisions_at", "at", "id"),
+    Index("ix_decisions_at", "at", "id", "verdict", "state", "rule"),  # all that is counted by time
     Index("ix_decisions_verdict", "verdict", "id"),
     Index("ix_decisions_rule", "rule", "id"),
     Index("ix_decisions_state", "state", "id"),
