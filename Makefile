@@ -22,7 +22,7 @@ demo: $(RUN) ## play a day of orders through all four processes; ONCE=1 ends whe
 	@$(BIN)/python -m demo $(if $(ONCE),--once)
 
 test: $(DEV) ## all tests but the browser's, the API fuzzing and the long ones; ARGS="tests/core -x"
-	@$(PYTEST) -n $(JOBS) --dist loadfile -m "not browser and not api and not long"
+	@$(PYTEST) -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not browser and not api and not long"
 
 check: $(DEV) ## what CI runs first: ruff, mypy --strict, import rules
 	$(BIN)/ruff check .
@@ -35,7 +35,7 @@ test-browser: $(DEV) ## the dashboard in a real Chromium, where one is installed
 	@if [ -z "$(CHROMIUM)" ]; then \
 	  echo "SKIPPED every browser test of the dashboard: no Chromium here (Debian: apt-get install chromium)"; \
 	else \
-	  CHROMIUM="$(CHROMIUM)" $(PYTEST) -m browser $(wildcard tests/browser) || [ $$? -eq 5 ]; \
+	  CHROMIUM="$(CHROMIUM)" $(PYTEST) -n 2 --dist loadfile -m browser $(wildcard tests/browser) || [ $$? -eq 5 ]; \
 	fi
 
 test-api: $(DEV) ## fuzz the HTTP API from its schema

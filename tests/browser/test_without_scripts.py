@@ -16,6 +16,7 @@ pytestmark = pytest.mark.browser
 
 @pytest.fixture
 def tab(house: Dashboard, open_tab: OpenTab) -> Page:
+    house.add_user("admin")
     return open_tab(house, "admin", java_script_enabled=False)
 
 
@@ -111,6 +112,7 @@ def test_everything_is_stopped_and_started_again(tab: Page) -> None:
     expect(tab.locator(".mode")).to_have_text(re.compile("stopped"))
     tab.get_by_role("link", name="Start again").click()
     tab.get_by_label("Type start").fill("start")
+    tab.get_by_label("Your password").fill(PASSWORD)
     confirm(tab, "Start")
     expect(tab.locator(".mode")).to_have_text(re.compile("enforcing"))
 
