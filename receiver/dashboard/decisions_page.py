@@ -21,7 +21,7 @@ from workers.operating import Outcome, Said
 from workers.store import orders, reads
 from workers.store.reads import DecisionFilter
 
-ROWS = 50
+ROWS = 45  # of up to 1.3 kB each
 BIGGEST_ID = 2**63 - 1
 
 VERDICTS = {name: name for name in ("cancel", "review", "shadow", "keep", "wait", "blocked", "held", "error")}

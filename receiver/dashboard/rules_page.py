@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
+from functools import lru_cache, partial
 
 from sqlalchemy import Connection
 from starlette.exceptions import HTTPException
@@ -67,7 +67,7 @@ def show(visit: Visit) -> Response:
         "rules.html",
         generation=generation,
         active=active,
-        warnings=locate(generation.text, lint(active.policy)) if active and generation else (),
+        warnings=_warnings(generation.text) if active and generation else (),
         refused=switches.get(policies.REFUSED),
         stop=switches.get(controls.STOP),
         tripped=switches.get(controls.LIMITS),
@@ -85,6 +85,13 @@ def show_text(visit: Visit) -> Response:
     if generation is None:
         raise not_found("policy in force")
     return visit.render("policy_text.html", generation=generation)
+
+
+@lru_cache(maxsize=4)
+def _warnings(text: str) -> tuple[Mistake, ...]:
+    """What is worth a look in a policy; the same text always has the same."""
+    policy = parse_policy(text, "")
+    return () if isinstance(policy, Mistakes) else locate(text, lint(policy))
 
 
 def _in_force(connection: Connection) -> Active | None:
