@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from receiver.dashboard.case_yaml import as_test_case
 from receiver.dashboard.desk import Desk
-from receiver.dashboard.filters import Asked, Choice, Day, Field, Text, read_filters
+from receiver.dashboard.filters import Asked, Choice, Day, Field, Flag, Text, read_filters
 from receiver.dashboard.hindsight import case_of
 from receiver.dashboard.order_page import POLICY, read_policy
 from receiver.dashboard.page import Address, Page
@@ -48,6 +48,7 @@ def fields(rule_names: list[str]) -> tuple[Field, ...]:
         Text("order", "order"),
         Day("from", "from"),
         Day("to", "until", end=True),
+        Flag("changed", "other verdict than under the policy before"),
     )
 
 
@@ -59,6 +60,7 @@ def wanted(asked: Asked) -> DecisionFilter:
         order_id=asked.one("order") or "",
         at_from=asked.one("from"),
         at_to=asked.one("to"),
+        changed=bool(asked.one("changed")),
     )
 
 

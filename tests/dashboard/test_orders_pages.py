@@ -564,3 +564,15 @@ def test_an_order_that_changes_is_shown_anew_to_whoever_looks(
     region = browser.get("/orders/order-1", headers={"hx-request": "true", "hx-target": "div#order"}).text
     assert "asked to" in region
     assert "<html" not in region
+
+
+def test_what_a_new_policy_decides_otherwise_can_be_filtered(dashboard: Dashboard) -> None:
+    for order_id, before, since in (("same", "keep", "keep"), ("other", "keep", "cancel")):
+        put_decision(dashboard, order_id, verdict=before, generation=1)
+        put_decision(dashboard, order_id, verdict=since, generation=2)
+    put_decision(dashboard, "first", verdict="cancel", generation=2)
+    put_decision(dashboard, "again", verdict="wait", generation=2)
+    put_decision(dashboard, "again", verdict="keep", generation=2)
+    page = text_of(dashboard.sign_in("viewer").get("/decisions?changed=1").text)
+    assert "1 decision " in page
+    assert "other verdict than under the policy before" in page

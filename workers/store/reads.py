@@ -331,7 +331,8 @@ def order_mark(connection: Connection, order_id: str) -> object:
 
 @dataclass(frozen=True, slots=True)
 class DecisionFilter:
-    """Which decisions to list, as in `OrderFilter`."""
+    """Which decisions to list, as in `OrderFilter`. `changed`: those with another verdict than the last one
+    about the same order under an earlier policy."""
 
     verdicts: tuple[str, ...] = ()
     states: tuple[str, ...] = ()
@@ -339,6 +340,7 @@ class DecisionFilter:
     order_id: str = ""
     at_from: datetime | None = None
     at_to: datetime | None = None
+    changed: bool = False
 
 
 EVERY_DECISION = DecisionFilter()
@@ -383,7 +385,25 @@ def _decision_conditions(wanted: DecisionFilter) -> list[ColumnElement[bool]]:
             found.append(column.in_(values))
     if wanted.order_id:
         found.append(decisions.c.order_id == wanted.order_id)
+    if wanted.changed:
+        found.append(_changed())
     return [*found, *_between(decisions.c.at, wanted.at_from, wanted.at_to)]
+
+
+def _changed() -> ColumnElement[bool]:
+    earlier = decisions.alias()
+    last_before = (
+        select(earlier.c.verdict)
+        .where(
+            earlier.c.order_id == decisions.c.order_id,
+            earlier.c.space == decisions.c.space,
+            earlier.c.generation < decisions.c.generation,
+        )
+        .order_by(earlier.c.id.desc())
+        .limit(1)
+        .scalar_subquery()
+    )
+    return last_before != decisions.c.verdict  # of the first about an order it is not known
 
 
 def decisions_mark(connection: Connection) -> object:
