@@ -46,10 +46,12 @@ def reserve(connection: Connection, rule: str, order_id: str, decision: int, now
 
 def open_today(connection: Connection, day_began: datetime) -> int:
     """How many orders were open when the day began; counted when first asked, and kept."""
-    row = {"minute": day_began, "series": OPEN_ORDERS, "value": count_open(connection)}
-    connection.execute(insert_or_ignore(connection, figures), [row])
     kept = select(figures.c.value).where(figures.c.minute == day_began, figures.c.series == OPEN_ORDERS)
-    opened: int = connection.execute(kept).scalar_one()
+    opened: int | None = connection.execute(kept).scalar_one_or_none()
+    if opened is None:
+        row = {"minute": day_began, "series": OPEN_ORDERS, "value": count_open(connection)}
+        connection.execute(insert_or_ignore(connection, figures), [row])
+        opened = connection.execute(kept).scalar_one()  # another may have been first
     return opened
 
 
